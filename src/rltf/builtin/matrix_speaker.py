@@ -1,0 +1,99 @@
+"""The language of Binary Matrix, for the built-in model's corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK
+from rltf.tasks.binary_matrix import Matrix, distances, extract_matrix, locate, pose, write_matrix
+from rltf.types import Problem
+
+SIDES, SIDE_WEIGHTS = (3, 4, 5), (1, 4, 1)
+GUESSES, GUESS_WEIGHTS = (1, 2, 3, 4), (60, 33, 6, 1)
+"""What the model guesses, blindly, for a cell that the question shows as 1."""
+MOST_CHANGES = 9
+NO_ANSWER = "There is no answer between <answer> and </answer>."
+
+
+class MatrixSpeaker:
+    """Questions with matrices of any density, blind guesses, random changes and their description."""
+
+    def question(self, rng: Random) -> Problem:
+        """A random matrix of 0 and 1 with at least one 0."""
+        side = rng.choices(SIDES, SIDE_WEIGHTS)[0]
+        p_zero = rng.uniform(0.2, 0.6)
+        cells = [0] + [int(rng.random() >= p_zero) for _ in range(side * side - 1)]
+        rng.shuffle(cells)
+        matrix = _rows(cells, side)
+        return Problem(
+            task="binary_matrix",
+            split="train",
+            index=0,
+            prompt=pose(matrix),
+            answer=write_matrix(distances(matrix)),
+            metadata={"matrix": matrix},
+        )
+
+    def ignorant_attempt(self, problem: Problem, rng: Random) -> str:
+        """Copies each 0 and guesses every other cell without a look at its neighbours."""
+        matrix: Matrix = problem.metadata["matrix"]
+        while True:
+            cells = [cell and rng.choices(GUESSES, GUESS_WEIGHTS)[0] for row in matrix for cell in row]
+            # A matrix without a cell to guess has one attempt; it is the copy of its question.
+            if _text(cells, len(matrix)) != problem.answer or not any(map(any, matrix)):
+                return _answer(cells, len(matrix))
+
+    def random_revision(self, problem: Problem, attempt: str, rng: Random) -> tuple[str, str]:
+        """Changes a few random cells; most often the feedback locates them, sometimes it only counts or denies."""
+        matrix = extract_matrix(attempt)
+        assert not isinstance(matrix, str)
+        side = len(matrix)
+        kind = rng.random()
+        if kind < 0.04:
+            return CORRECT_FEEDBACK, attempt
+        if kind < 0.08:
+            return INCORRECT_FEEDBACK, self.ignorant_attempt(problem, rng)
+        while True:
+            cells = [cell for row in matrix for cell in row]
+            changed = sorted(rng.sample(range(side * side), rng.randint(1, min(MOST_CHANGES, side * side))))
+            for i in changed:
+                cells[i] = _changed(cells[i], rng)
+            if _text(cells, side) != problem.answer:
+                break
+        if kind < 0.12:
+            feedback = "1 cell is wrong." if len(changed) == 1 else f"{len(changed)} cells are wrong."
+        else:
+            old = [cell for row in matrix for cell in row]
+            feedback = "\n".join(locate(i // side, i % side, cells[i] > old[i]) for i in changed)
+        return feedback, _answer(cells, side)
+
+    def vocabulary(self) -> Iterator[str]:
+        """A question, an answer and every kind of feedback."""
+        matrix = _rows([0, 1, 2, 3, 4, 5, 6, 7, 8, 9] * 10, 10)
+        yield pose(matrix)
+        yield _answer([0, 1, 2, 3], 2)
+        yield "\n".join(locate(i, i, too_small) for i in range(9) for too_small in (True, False))
+        yield from ("1 cell is wrong.", "2 cells are wrong.", CORRECT_FEEDBACK, INCORRECT_FEEDBACK, NO_ANSWER)
+        yield "Line 1 of the answer is not a row of numbers."
+        yield "The answer has 1 rows; the matrix has 2."
+        yield "Row 1 of the answer has 1 numbers; the matrix has 2 columns."
+
+
+def _changed(cell: int, rng: Random) -> int:
+    """Another value nearby: one more or less mostly, sometimes two."""
+    step = rng.choices((1, 2), (6, 1))[0]
+    down = cell > 0 and rng.random() < 0.5
+    return max(0, cell - step) if down else min(9, cell + step)
+
+
+def _rows(cells: Sequence[int], side: int) -> Matrix:
+    return tuple(tuple(cells[start : start + side]) for start in range(0, side * side, side))
+
+
+def _text(cells: Sequence[int], side: int) -> str:
+    return write_matrix(_rows(cells, side))
+
+
+def _answer(cells: Sequence[int], side: int) -> str:
+    return f"<answer>\n{_text(cells, side)}\n</answer>"

@@ -1,0 +1,130 @@
+"""Reads a run's settings from TOML and from `section.field=value`, and says in one line what is wrong with them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from rltf.config import RunConfig
+from rltf.errors import UserError
+
+
+def load_config(recipe: Path | None, overrides: Sequence[str]) -> RunConfig:
+    """The settings of a recipe (the defaults without one) with the overrides laid over it."""
+    data: dict[str, Any] = {} if recipe is None else read_toml(recipe)
+    for override in overrides:
+        apply_override(data, override)
+    return validate_config(data)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as nested dictionaries."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is not valid TOML: {error}") from error
+
+
+def apply_override(data: dict[str, Any], override: str) -> None:
+    """Sets one `section.field=value` in place. The value is read as TOML, else as a string; `none` unsets."""
+    key, separator, text = override.partition("=")
+    path = key.strip().split(".")
+    if not separator or not all(path):
+        raise UserError(f"{override!r} is not of the form section.field=value, such as trainer.steps=100")
+    here = data
+    for depth, name in enumerate(path[:-1], start=1):
+        inner = here.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"{override!r}: {'.'.join(path[:depth])} is a value, not a section")
+        here = inner
+    here[path[-1]] = _parse_value(text.strip())
+
+
+def validate_config(data: Mapping[str, Any]) -> RunConfig:
+    """Checks everything; the error names the first wrong field and the mend."""
+    try:
+        return RunConfig.model_validate(_without_none_words(data))
+    except ValidationError as error:
+        raise UserError(_explain(error.errors(include_url=False)[0])) from error
+
+
+def config_to_json(config: RunConfig) -> str:
+    """The resolved settings, every field present, as JSON that `config_from_json` reads back."""
+    return json.dumps(config.model_dump(mode="json"), indent=2) + "\n"
+
+
+def config_from_json(text: str) -> RunConfig:
+    """The settings of a finished or interrupted run."""
+    try:
+        return RunConfig.model_validate_json(text)
+    except ValidationError as error:
+        raise UserError(f"config.json of the run: {_explain(error.errors(include_url=False)[0])}") from error
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _without_none_words(data: Any) -> Any:
+    """TOML has no null: the word none stands for it in every field."""
+    if isinstance(data, Mapping):
+        return {key: _without_none_words(value) for key, value in data.items()}
+    return None if data == "none" else data
+
+
+def _explain(error: ErrorDetails) -> str:
+    place = [str(part) for part in error["loc"] if not _is_tag(str(part), error)]
+    name = ".".join(place)
+    value = error.get("input")
+    if error["type"] == "extra_forbidden":
+        known = _fields_beside(place)
+        close = difflib.get_close_matches(place[-1], known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}" if known else "remove it"
+        return f"{name}: unknown setting; {hint}"
+    if error["type"] == "value_error":
+        message = str(error["ctx"]["error"]) if "ctx" in error else error["msg"]
+        return f"{name}: {message}" if name else message
+    message = error["msg"][0].lower() + error["msg"][1:]
+    shown = "" if isinstance(value, Mapping) else f"={value!r}"
+    return f"{name}{shown}: {message}"
+
+
+def _is_tag(part: str, error: ErrorDetails) -> bool:
+    """Pydantic puts the chosen member of a tagged union into the location: it is no part of the field's name."""
+    return part in _objective_names() and error["loc"][0] == "objective" and len(error["loc"]) > 1
+
+
+def _objective_names() -> set[str]:
+    return {str(name) for member in _members(RunConfig.model_fields["objective"].annotation) for name in _names(member)}
+
+
+def _members(annotation: Any) -> tuple[type[BaseModel], ...]:
+    """The sections that a field's annotation allows."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return (annotation,)
+    return tuple(member for part in get_args(annotation) for member in _members(part))
+
+
+def _names(section: type[BaseModel]) -> tuple[Any, ...]:
+    return get_args(section.model_fields["name"].annotation)
+
+
+def _fields_beside(place: Sequence[str]) -> list[str]:
+    """The known settings of the section in which an unknown one was found, over all its variants."""
+    sections: tuple[type[BaseModel], ...] = (RunConfig,)
+    for part in place[:-1]:
+        fields = [section.model_fields[part] for section in sections if part in section.model_fields]
+        sections = tuple(member for field in fields for member in _members(field.annotation))
+    return sorted({name for section in sections for name in section.model_fields})

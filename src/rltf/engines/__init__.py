@@ -1,0 +1,1 @@
+"""Engines: each holds one policy, samples from it and trains it."""

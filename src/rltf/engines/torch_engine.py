@@ -1,0 +1,208 @@
+"""The engine `torch`: one process samples, scores and trains with PyTorch and transformers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from rltf.config import TorchEngineConfig, TrainerConfig
+from rltf.engines import torch_sampler
+from rltf.engines.torch_forward import completion_logits, token_logprobs
+from rltf.engines.torch_model import load_model, load_weights
+from rltf.errors import UserError
+from rltf.losses import entropy, token_loss
+from rltf.renderer import Renderer
+from rltf.samples import Layout, TokenSequence, micro_batches, right_align, separate, share_prefixes
+from rltf.types import Completion, FloatArray, SamplingParams, Tokens, TrainingSample
+
+_WEIGHTS, _OPTIMIZER = "weights.safetensors", "optimizer.pt"
+
+
+class TorchEngine:
+    """See `engines.base.Engine`."""
+
+    def __init__(self, config: TorchEngineConfig, optimizer: TrainerConfig, temperature: float) -> None:
+        """`temperature` is that of the policy which is trained: scores and losses divide the logits by it."""
+        loaded = load_model(config)
+        self._config = config
+        self._temperature = temperature
+        self._model, self._tokenizer, self._device = loaded.model, loaded.tokenizer, loaded.device
+        self._initial: Any = None
+        self.renderer: Renderer = loaded.renderer
+        self.max_tokens = loaded.max_tokens
+        self.policy_version = 0
+        self._trainable = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
+        self._max_grad_norm = optimizer.max_grad_norm
+        self._optimizer = torch.optim.AdamW(
+            self._trainable.values(),
+            lr=optimizer.learning_rate,
+            betas=(optimizer.beta1, optimizer.beta2),
+            weight_decay=optimizer.weight_decay,
+        )
+
+    def generate(
+        self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seed: int
+    ) -> list[list[Completion]]:
+        """Samples; see the protocol."""
+        if not prompts:
+            return []
+        return torch_sampler.generate(
+            self._model,
+            self._device,
+            prompts,
+            n,
+            sampling,
+            seed,
+            stop_tokens=self.renderer.stop_tokens,
+            share=self._config.share_prefixes,
+            token_budget=self._config.micro_batch_tokens,
+            decode_batch=self._config.decode_batch,
+        )
+
+    @torch.no_grad()
+    def score(self, sequences: Sequence[tuple[Tokens, Tokens]], *, initial_policy: bool = False) -> list[FloatArray]:
+        """Log-probabilities of the completions; see the protocol."""
+        pairs = [TokenSequence(prompt=prompt, completion=completion) for prompt, completion in sequences]
+        results: list[FloatArray] = [np.zeros(0, dtype=np.float32)] * len(pairs)
+        model = self._initial_model() if initial_policy else self._model
+        adapters_off = initial_policy and self._config.lora is not None
+        for layout in self._layouts(pairs):
+            if adapters_off:
+                with self._model.disable_adapter():
+                    logits, tokens = completion_logits(model, layout, self._device, self._temperature)
+            else:
+                logits, tokens = completion_logits(model, layout, self._device, self._temperature)
+            logprobs = token_logprobs(logits, tokens).cpu().numpy()
+            for row, member in enumerate(layout.members):
+                length = len(pairs[member].completion)
+                results[member] = logprobs[row, logprobs.shape[1] - length :].copy()
+        return results
+
+    def forward_backward(self, samples: Sequence[TrainingSample], normalizer: float) -> Mapping[str, float]:
+        """Accumulates the gradient; see the protocol.
+
+        Metrics, per component c: `loss/c`, `tokens/c`; and of the `policy` component `policy/entropy`,
+        `policy/sampler_gap` (mean |log pi - log pi_sampler| per token) and `policy/clipped`.
+        """
+        totals: dict[str, float] = defaultdict(float)
+        sequences = [TokenSequence(prompt=s.prompt_tokens, completion=s.completion_tokens) for s in samples]
+        for layout in self._layouts(sequences):
+            rows = [samples[member] for member in layout.members]
+            loss = self._micro_batch_loss(layout, rows, totals) / normalizer
+            loss.backward()
+        metrics = {f"loss/{name}": totals[f"loss/{name}"] / normalizer for name in _components(samples)}
+        metrics |= {f"tokens/{name}": totals[f"tokens/{name}"] for name in _components(samples)}
+        if totals["tokens/policy"]:
+            for name in ("entropy", "sampler_gap"):
+                metrics[f"policy/{name}"] = totals[f"policy/{name}"] / totals["tokens/policy"]
+        return metrics
+
+    def _micro_batch_loss(
+        self, layout: Layout, rows: Sequence[TrainingSample], totals: dict[str, float]
+    ) -> torch.Tensor:
+        columns = layout.completion_columns
+        logits, tokens = completion_logits(self._model, layout, self._device, self._temperature)
+        logprobs = token_logprobs(logits, tokens)
+        weights = self._floats([row.weights for row in rows], columns)
+        mask = self._floats([np.ones(len(row.completion_tokens), dtype=np.float32) for row in rows], columns)
+        zeros = np.zeros(0, dtype=np.float32)
+        old = self._floats([zeros if row.old_logprobs is None else row.old_logprobs for row in rows], columns)
+        loss = logprobs.new_zeros(())
+        for kind in sorted({(row.loss, row.clip, row.component) for row in rows}):
+            name, clip, component = kind
+            index = torch.tensor(
+                [i for i, row in enumerate(rows) if (row.loss, row.clip, row.component) == kind],
+                device=self._device,
+            )
+            part = token_loss(name, logprobs[index], weights[index], old[index], clip).sum()
+            totals[f"loss/{component}"] += part.item()
+            totals[f"tokens/{component}"] += mask[index].sum().item()
+            loss = loss + part
+            if component == "policy":
+                loss = loss - self._entropy_bonus(rows, index, logits, mask, totals)
+                gap = (logprobs[index] - old[index]).detach().abs() * mask[index]
+                totals["policy/sampler_gap"] += gap.sum().item()
+        return loss
+
+    def _entropy_bonus(
+        self,
+        rows: Sequence[TrainingSample],
+        index: torch.Tensor,
+        logits: torch.Tensor,
+        mask: torch.Tensor,
+        totals: dict[str, float],
+    ) -> torch.Tensor:
+        bonus = torch.tensor([rows[i].entropy_weight for i in index.tolist()], device=self._device)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and bool(bonus.any())):
+            entropies = entropy(logits[index]) * mask[index]
+        totals["policy/entropy"] += entropies.sum().item()
+        return (entropies * bonus.unsqueeze(-1)).sum()
+
+    def optim_step(self, learning_rate: float) -> Mapping[str, float]:
+        """Clips, steps and clears; a gradient that is not finite stops the run before it harms the weights."""
+        limit = float("inf") if self._max_grad_norm is None else self._max_grad_norm
+        norm = torch.nn.utils.clip_grad_norm_(self._trainable.values(), limit).item()
+        if not np.isfinite(norm):
+            raise UserError(
+                f"the gradient's norm is {norm} at optimiser step {self.policy_version + 1}; the weights are "
+                "untouched: lower trainer.learning_rate, or clip the ratio if objective.sd.ratio=full"
+            )
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self.policy_version += 1
+        return {"optim/grad_norm": norm, "optim/learning_rate": learning_rate}
+
+    def save(self, path: Path) -> None:
+        """Writes trained weights, optimiser state and version; the caller makes the directory safe."""
+        path.mkdir(parents=True)
+        weights = {name: p.detach().cpu().contiguous() for name, p in self._trainable.items()}
+        save_file(weights, path / _WEIGHTS)
+        torch.save({"optimizer": self._optimizer.state_dict(), "version": self.policy_version}, path / _OPTIMIZER)
+
+    def load(self, path: Path) -> None:
+        """Restores what `save` wrote, onto this engine's device."""
+        weights = load_file(path / _WEIGHTS)
+        if weights.keys() != self._trainable.keys():
+            raise UserError(f"{path}: its weights are of another model or of other adapters than engine.* names")
+        with torch.no_grad():
+            for name, parameter in self._trainable.items():
+                parameter.copy_(weights[name])
+        state = torch.load(path / _OPTIMIZER, map_location=self._device, weights_only=True)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.policy_version = int(state["version"])
+
+    def export(self, path: Path) -> None:
+        """Writes model and tokenizer in the ordinary Hugging Face format, adapters merged."""
+        model = self._model
+        if self._config.lora is not None:
+            import copy
+
+            model = copy.deepcopy(model).merge_and_unload()
+        model.save_pretrained(path)
+        self._tokenizer.save_pretrained(path)
+
+    def _initial_model(self) -> Any:
+        if self._config.lora is not None:
+            return self._model
+        if self._initial is None:
+            self._initial = load_weights(self._config, self._device)
+        return self._initial
+
+    def _layouts(self, sequences: Sequence[TokenSequence]) -> list[Layout]:
+        clusters = share_prefixes(sequences) if self._config.share_prefixes else separate(sequences)
+        return micro_batches(sequences, clusters, self._config.micro_batch_tokens)
+
+    def _floats(self, rows: Sequence[FloatArray], columns: int) -> torch.Tensor:
+        return torch.from_numpy(right_align(rows, columns)).to(self._device)
+
+
+def _components(samples: Sequence[TrainingSample]) -> list[str]:
+    return sorted({sample.component for sample in samples})

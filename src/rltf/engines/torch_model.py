@@ -1,0 +1,135 @@
+"""Loads a policy: any causal language model of transformers with its tokenizer."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rltf.builtin import builtin_directory
+from rltf.config import LoraConfig, TorchEngineConfig
+from rltf.errors import UserError
+from rltf.renderer import Renderer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model on its device and what goes with it."""
+
+    model: Any
+    """A `PreTrainedModel`, or a `PeftModel` around one."""
+    tokenizer: Any
+    renderer: Renderer
+    device: torch.device
+    max_tokens: int
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that `engine.device` means on this machine."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, present in available.items() if present))
+    if not available[name]:
+        raise UserError(f"engine.device={name}: this machine has none that PyTorch can use; set engine.device=auto")
+    return torch.device(name)
+
+
+def source_of(model: str) -> str:
+    """The directory or hub name behind `engine.model`."""
+    if model == "builtin":
+        return str(builtin_directory())
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(
+                f"engine.model={model}: the directory holds no model (no config.json); "
+                "give a Hugging Face model directory, such as a run's `model`"
+            )
+        return str(path)
+    looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1 or os.sep + os.sep in model
+    if looks_like_path:
+        raise UserError(f"engine.model={model}: no such directory; give `builtin`, a model directory or a hub name")
+    return model
+
+
+def load_weights(config: TorchEngineConfig, device: torch.device) -> Any:
+    """The model as its source has it, without adapters, in evaluation mode (no dropout)."""
+    source = source_of(config.model)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, config.dtype))
+    except (OSError, ValueError) as error:
+        raise UserError(f"engine.model={config.model}: cannot be loaded: {_first_line(error)}") from error
+    return model.to(device).eval()
+
+
+def load_model(config: TorchEngineConfig) -> LoadedModel:
+    """Tokenizer first, as its faults are found without reading weights; then the model and its adapters."""
+    device = pick_device(config.device)
+    source = source_of(config.model)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise UserError(f"engine.model={config.model}: its tokenizer cannot be loaded: {_first_line(error)}") from error
+    if config.chat_template is not None:
+        try:
+            tokenizer.chat_template = Path(config.chat_template).expanduser().read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"engine.chat_template={config.chat_template}: {_first_line(error)}") from error
+    if not tokenizer.chat_template:
+        raise UserError(
+            f"engine.model={config.model}: its tokenizer has no chat template; set engine.chat_template to a "
+            "Jinja file or choose an instruction-tuned model"
+        )
+    model = load_weights(config, device)
+    renderer = Renderer(tokenizer, _stop_tokens(config.model, tokenizer, model))
+    if config.lora is not None:
+        model = _add_adapters(model, config.lora)
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+        model.enable_input_require_grads()
+        model.train()
+    return LoadedModel(
+        model=model,
+        tokenizer=tokenizer,
+        renderer=renderer,
+        device=device,
+        max_tokens=int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30)),
+    )
+
+
+def _stop_tokens(name: str, tokenizer: Any, model: Any) -> list[int]:
+    """The end-of-turn ids, the tokenizer's own first: it is the one that closes training sequences."""
+    configured = model.generation_config.eos_token_id if model.generation_config is not None else None
+    ids = [tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])]
+    stops = list(dict.fromkeys(token for token in ids if token is not None))
+    if not stops:
+        raise UserError(f"engine.model={name}: its tokenizer has no end-of-sequence token, so no answer could end")
+    return stops
+
+
+def _add_adapters(model: Any, lora: LoraConfig) -> Any:
+    try:
+        import peft
+    except ImportError as error:
+        raise UserError("engine.lora needs the peft package; install rltf with its `lora` extra") from error
+    try:
+        return peft.get_peft_model(
+            model,
+            peft.LoraConfig(
+                r=lora.rank,
+                lora_alpha=lora.alpha,
+                target_modules=lora.target_modules,
+                lora_dropout=0.0,
+                task_type="CAUSAL_LM",
+            ),
+        )
+    except ValueError as error:
+        raise UserError(f"engine.lora.target_modules: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

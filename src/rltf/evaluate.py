@@ -1,0 +1,120 @@
+"""Accuracy of a policy on a split: first attempts alone, and attempts after feedback."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from rltf.rollout import RolloutCollector
+from rltf.seeds import derive_seed
+from rltf.types import RolloutGroup, Split
+
+PROBLEMS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Figures over all problems and samples of a split. Accuracies are in [0, 1]."""
+
+    split: Split
+    problems: int
+    samples: int
+    """Rollouts per problem."""
+    temperature: float
+    single_turn: float
+    """Share of first attempts that are correct: what the model does without feedback."""
+    single_turn_interval: float
+    """Half the width of its 95% interval (normal, over problems as clusters)."""
+    pass_at_k: float
+    """Share of problems with a correct first attempt among the samples."""
+    second_turn: float | None
+    """Share of second attempts that are correct, each made after a wrong first one; None where there were none."""
+    second_turn_interval: float | None
+    solved: float
+    """Share of rollouts that end correct, at any turn."""
+    by_turn: tuple[float | None, ...]
+    """Share of correct attempts at each turn, among the attempts made there."""
+    malformed: float
+    """Share of first attempts without a well-formed answer."""
+    truncated: float
+    """Share of first attempts cut at the token limit."""
+    feedback_failed: float
+    """Share of rollouts that ended because a source of feedback failed."""
+    tokens: float
+    """Mean tokens of a first attempt."""
+
+    def record(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+def evaluate(
+    collector: RolloutCollector, split: Split, *, samples: int, temperature: float, problems: int | None, seed: int
+) -> tuple[Evaluation, list[RolloutGroup]]:
+    """Rolls out `samples` episodes on each problem of a split (the first `problems` of them, if given).
+
+    The seed decides the samples; with the same seed, two policies meet the same random numbers.
+    """
+    size = collector.task.size(split)
+    count = size if problems is None else min(problems, size)
+    groups: list[RolloutGroup] = []
+    for start in range(0, count, PROBLEMS_AT_ONCE):
+        chunk = [collector.task.problem(split, i) for i in range(start, min(start + PROBLEMS_AT_ONCE, count))]
+        groups += collector.collect(chunk, samples, temperature, derive_seed(seed, "evaluation", split, start))
+    return summarize(groups, split, temperature), groups
+
+
+def summarize(groups: Sequence[RolloutGroup], split: Split, temperature: float) -> Evaluation:
+    """The figures of some groups, all of the same size."""
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    first = [rollout.turns[0] for rollout in rollouts]
+    horizon = max(len(rollout.turns) for rollout in rollouts)
+    by_turn = [_mean_and_interval(groups, turn) for turn in range(max(2, horizon))]
+    single_turn, single_turn_interval = by_turn[0]
+    assert single_turn is not None and single_turn_interval is not None
+    return Evaluation(
+        split=split,
+        problems=len(groups),
+        samples=len(groups[0].rollouts),
+        temperature=temperature,
+        single_turn=single_turn,
+        single_turn_interval=single_turn_interval,
+        pass_at_k=_mean([any(r.turns[0].score.correct for r in group.rollouts) for group in groups]),
+        second_turn=by_turn[1][0],
+        second_turn_interval=by_turn[1][1],
+        solved=_mean([rollout.turns[-1].score.correct for rollout in rollouts]),
+        by_turn=tuple(mean for mean, _ in by_turn),
+        malformed=_mean([not turn.score.well_formed for turn in first]),
+        truncated=_mean([turn.completion.finish == "length" for turn in first]),
+        feedback_failed=_mean([rollout.status == "feedback_failed" for rollout in rollouts]),
+        tokens=_mean([len(turn.completion.tokens) for turn in first]),
+    )
+
+
+def _mean_and_interval(groups: Sequence[RolloutGroup], turn: int) -> tuple[float | None, float | None]:
+    """Share of correct attempts at a turn, and half of its 95% interval with problems as clusters.
+
+    The share is a ratio of sums over problems (correct, made), so its variance is that of the residuals
+    `correct - share * made` per problem, by linearisation.
+    """
+    made = np.array([sum(len(r.turns) > turn for r in group.rollouts) for group in groups], dtype=np.float64)
+    correct = np.array(
+        [sum(len(r.turns) > turn and r.turns[turn].score.correct for r in group.rollouts) for group in groups],
+        dtype=np.float64,
+    )
+    if made.sum() == 0:
+        return None, None
+    share = correct.sum() / made.sum()
+    if len(groups) < 2:
+        return float(share), math.inf
+    residuals = correct - share * made
+    variance = len(groups) / (len(groups) - 1) * float((residuals**2).sum()) / made.sum() ** 2
+    return float(share), 1.96 * math.sqrt(variance)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))

@@ -1,0 +1,27 @@
+"""Feedback from the task's own rules: a program that reads the attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rltf.tasks.base import FeedbackLevel, Task
+from rltf.types import Feedback, FeedbackFailure, FeedbackRequest
+
+
+class RuleJudge:
+    """Asks the task what is wrong, at one level of detail."""
+
+    def __init__(self, task: Task, level: FeedbackLevel) -> None:
+        self._task = task
+        self._level: FeedbackLevel = level
+
+    def feedback(self, requests: Sequence[FeedbackRequest]) -> list[Feedback | FeedbackFailure]:
+        """One feedback per request; rules do not fail."""
+        source = f"rules:{self._level}"
+        return [
+            Feedback(
+                text=self._task.feedback(request.problem, request.attempt, request.score, self._level),
+                source=source,
+            )
+            for request in requests
+        ]

@@ -1,0 +1,129 @@
+"""Figures of one step's rollouts and samples. Names are `group/name`; rollouts.jsonl has the same facts in full."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rltf.types import Feedback, FeedbackFailure, Message, Rollout, RolloutGroup, TrainingSample, Turn
+
+
+def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
+    """Accuracy and length per turn, and how often things went wrong.
+
+    `accuracy/turnH` is the share of correct attempts among those made at turn H; a turn that no rollout
+    reached has no entry. `group/without_signal` is the share of groups whose first attempts all got the
+    same reward, so that the group advantage is 0.
+    """
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    metrics: dict[str, float] = {}
+    for index in range(max(len(rollout.turns) for rollout in rollouts)):
+        turns = [rollout.turns[index] for rollout in rollouts if len(rollout.turns) > index]
+        metrics[f"accuracy/turn{index}"] = _mean([turn.score.correct for turn in turns])
+        metrics[f"reward/turn{index}"] = _mean([turn.score.reward for turn in turns])
+        metrics[f"length/turn{index}"] = _mean([len(turn.completion.tokens) for turn in turns])
+        metrics[f"rollout/reached_turn{index}"] = len(turns) / len(rollouts)
+    turns = [turn for rollout in rollouts for turn in rollout.turns]
+    metrics["rollout/malformed"] = _mean([not turn.score.well_formed for turn in turns])
+    metrics["rollout/truncated"] = _mean([turn.completion.finish == "length" for turn in turns])
+    asked = [turn.feedback for turn in turns if turn.feedback is not None]
+    metrics["feedback/asked"] = float(len(asked))
+    metrics["feedback/failed"] = float(sum(isinstance(feedback, FeedbackFailure) for feedback in asked))
+    metrics["rollout/prompt_too_long"] = _mean([rollout.status == "prompt_too_long" for rollout in rollouts])
+    metrics["tokens/sampled"] = float(sum(len(turn.completion.tokens) for turn in turns))
+    metrics["group/without_signal"] = _mean(
+        [len({rollout.turns[0].score.reward for rollout in group.rollouts}) == 1 for group in groups]
+    )
+    student = [turn.student_logprobs for turn in turns if turn.student_logprobs is not None]
+    if student:
+        metrics["distillation/student_logprob"] = float(np.mean(np.concatenate(student)))
+    reference = [turn for turn in turns if turn.reference_logprobs is not None]
+    if reference:
+        log_ratios = [turn.completion.logprobs - turn.reference_logprobs for turn in reference]  # type: ignore[operator]
+        metrics["policy/kl_to_initial"] = float(np.mean(np.concatenate(log_ratios)))
+    return metrics
+
+
+def sample_metrics(samples: Sequence[TrainingSample]) -> dict[str, float]:
+    """Per component c of the objective: `samples/c` and the share of its tokens with weight 0, `masked/c`."""
+    metrics = {"samples/total": float(len(samples))}
+    for component in sorted({sample.component for sample in samples}):
+        weights = [sample.weights for sample in samples if sample.component == component]
+        metrics[f"samples/{component}"] = float(len(weights))
+        metrics[f"masked/{component}"] = float(np.mean(np.concatenate(weights) == 0.0))
+    return metrics
+
+
+def rollout_records(
+    step: int, groups: Sequence[RolloutGroup], samples: Sequence[Sequence[TrainingSample]]
+) -> list[dict[str, Any]]:
+    """One record per rollout for rollouts.jsonl; `samples` are those of each group."""
+    records: list[dict[str, Any]] = []
+    for group, group_samples in zip(groups, samples, strict=True):
+        for index, rollout in enumerate(group.rollouts):
+            mine = [sample for sample in group_samples if sample.rollout == index]
+            records.append({"step": step, "rollout": index, **rollout_record(rollout, mine)})
+    return records
+
+
+def rollout_record(rollout: Rollout, samples: Sequence[TrainingSample] = ()) -> dict[str, Any]:
+    """A rollout with all that happened in it. A turn's `prompt` holds the messages that came since the last turn."""
+    turns: list[dict[str, Any]] = []
+    seen: tuple[Message, ...] = ()
+    for index, turn in enumerate(rollout.turns):
+        continued = turn.messages[: len(seen)] == seen
+        new = turn.messages[len(seen) + 1 :] if seen and continued else turn.messages
+        weights = {s.component: _weight_record(s) for s in samples if s.turn == index}
+        turns.append({"prompt": [{"role": m.role, "content": m.content} for m in new], **_turn_record(turn, weights)})
+        seen = turn.messages
+    problem = rollout.problem
+    return {
+        "task": problem.task,
+        "split": problem.split,
+        "problem": problem.index,
+        "answer": problem.answer,
+        "status": str(rollout.status),
+        "turns": turns,
+    }
+
+
+def _turn_record(turn: Turn, weights: Mapping[str, Any]) -> dict[str, Any]:
+    score = turn.score
+    return {
+        "text": turn.text,
+        "status": str(turn.completion.finish),
+        "score": {
+            "reward": score.reward,
+            "correct": score.correct,
+            "well_formed": score.well_formed,
+            "answer": score.answer,
+            "explanation": score.explanation,
+        },
+        "feedback": _feedback_record(turn.feedback),
+        "prompt_tokens": len(turn.prompt_tokens),
+        "completion_tokens": len(turn.completion.tokens),
+        "logprob": float(turn.completion.logprobs.sum()),
+        "weights": weights,
+    }
+
+
+def _feedback_record(feedback: Feedback | FeedbackFailure | None) -> dict[str, str] | None:
+    match feedback:
+        case Feedback():
+            return {"text": feedback.text, "source": feedback.source}
+        case FeedbackFailure():
+            return {"failure": feedback.reason, "source": feedback.source}
+        case None:
+            return None
+
+
+def _weight_record(sample: TrainingSample) -> dict[str, float]:
+    """The weight that the sample's unmasked tokens share, and how many tokens are masked."""
+    live = sample.weights[sample.weights != 0.0]
+    return {"weight": float(live[0]) if len(live) else 0.0, "masked_tokens": len(sample.weights) - len(live)}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))

@@ -1,0 +1,105 @@
+"""Self distillation (RLTF-SD): the feedback-conditioned policy teaches the feedback-free one.
+
+`g_SD = (1/N) sum_i A^i grad log pi(y_h^i | x_0)` for every later turn h >= 1 (paper, RLTF-SD; there h = 1).
+Rejection sampling is the same with A = 1 for correct revisions and 0 for others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from rltf.advantages import Float64Array, distillation_advantages, linear_schedule, sequence_ratio
+from rltf.config import DistillationConfig, ImitationConfig, PolicyGradientConfig
+from rltf.objectives.base import Needs
+from rltf.objectives.policy_gradient import shaped_reward
+from rltf.types import FloatArray, RolloutGroup, TrainingSample, Turn
+
+RevisionAdvantages: TypeAlias = Callable[[list[Turn], list[Turn]], Float64Array]
+"""(revisions of one turn index, first attempts of the group) -> advantage per revision."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgainstBaseline:
+    """`A = r_h - b`, with the first turn's or the later turn's mean reward as b."""
+
+    sd: DistillationConfig
+    policy: PolicyGradientConfig
+
+    def __call__(self, revisions: list[Turn], first_attempts: list[Turn]) -> Float64Array:
+        """Advantages of the revisions, shape `[G]`."""
+        return distillation_advantages(
+            np.array([shaped_reward(turn, self.policy) for turn in revisions]),
+            np.array([shaped_reward(turn, self.policy) for turn in first_attempts]),
+            self.sd.baseline,
+        )
+
+
+def correct_only(revisions: list[Turn], first_attempts: list[Turn]) -> Float64Array:
+    """Rejection sampling: 1 for a correct revision, 0 for any other."""
+    return np.array([float(turn.score.correct) for turn in revisions])
+
+
+@dataclass(frozen=True, slots=True)
+class Distillation:
+    """The distillation term."""
+
+    sd: ImitationConfig
+    advantages: RevisionAdvantages
+
+    @property
+    def needs(self) -> Needs:
+        """The student's log-probabilities, for the floor and for every ratio that has them in it."""
+        student_ratio = self.sd.ratio == "full" or (
+            self.sd.ratio in ("ppo", "cispo") and self.sd.ratio_denominator == "student"
+        )
+        return Needs(student_logprobs=student_ratio or self.sd.logprob_floor is not None)
+
+    def __call__(self, group: RolloutGroup, progress: float) -> list[TrainingSample]:
+        """Samples `(x_0 -> y_h)` for every turn after the first."""
+        sd = self.sd
+        start = sd.coefficient if sd.initial_coefficient is None else sd.initial_coefficient
+        coefficient = linear_schedule(start, sd.coefficient, progress)
+        first_attempts = [rollout.turns[0] for rollout in group.rollouts]
+        samples: list[TrainingSample] = []
+        for turn_index in range(1, max(len(rollout.turns) for rollout in group.rollouts)):
+            reached = [i for i, rollout in enumerate(group.rollouts) if len(rollout.turns) > turn_index]
+            revisions = [group.rollouts[i].turns[turn_index] for i in reached]
+            advantages_G = self.advantages(revisions, first_attempts)
+            for i, turn, advantage in zip(reached, revisions, advantages_G, strict=True):
+                weights_T = self._weights(turn, coefficient * advantage)
+                if not weights_T.any():
+                    continue
+                samples.append(
+                    TrainingSample(
+                        prompt_tokens=first_attempts[i].prompt_tokens,
+                        completion_tokens=turn.completion.tokens,
+                        weights=weights_T,
+                        loss="cross_entropy" if sd.ratio == "none" or sd.ratio == "full" else sd.ratio,
+                        old_logprobs=self._old_logprobs(turn),
+                        clip=(sd.clip_low, sd.clip_high),
+                        component="distillation",
+                        rollout=i,
+                        turn=turn_index,
+                    )
+                )
+        return samples
+
+    def _weights(self, turn: Turn, weight: float) -> FloatArray:
+        """The advantage on each token, times the full ratio if asked, 0 on tokens below the floor."""
+        if self.sd.ratio == "full":
+            assert turn.student_logprobs is not None
+            weight *= sequence_ratio(turn.student_logprobs, turn.completion.logprobs)
+        weights_T = np.full(len(turn.completion.tokens), weight, dtype=np.float32)
+        if self.sd.logprob_floor is not None:
+            assert turn.student_logprobs is not None
+            weights_T[turn.student_logprobs < self.sd.logprob_floor] = 0.0
+        return weights_T
+
+    def _old_logprobs(self, turn: Turn) -> FloatArray | None:
+        if self.sd.ratio in ("none", "full"):
+            return None
+        return turn.student_logprobs if self.sd.ratio_denominator == "student" else turn.completion.logprobs

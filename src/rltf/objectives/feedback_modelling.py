@@ -1,0 +1,58 @@
+"""Feedback modelling (RLTF-FM): the policy learns to predict the feedback on its own attempts.
+
+`l_FM = E sum_h -log pi(c_h | f_FM(x_h, y_h))`, added to the loss with a coefficient lambda (paper, RLTF-FM).
+The feedback is the stored record of what the source wrote; only its tokens carry gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rltf.advantages import linear_schedule
+from rltf.config import FeedbackModelConfig
+from rltf.objectives.base import Needs
+from rltf.prompts import feedback_request
+from rltf.renderer import Renderer
+from rltf.types import Feedback, RolloutGroup, TrainingSample
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackModelling:
+    """The feedback-modelling term."""
+
+    fm: FeedbackModelConfig
+    renderer: Renderer
+
+    @property
+    def needs(self) -> Needs:
+        """Nothing beyond the rollouts."""
+        return Needs()
+
+    def __call__(self, group: RolloutGroup, progress: float) -> list[TrainingSample]:
+        """Samples `(f_FM(x_h, y_h) -> c_h)` for every turn that has feedback."""
+        fm = self.fm
+        start = fm.coefficient if fm.initial_coefficient is None else fm.initial_coefficient
+        coefficient = linear_schedule(start, fm.coefficient, progress)
+        if coefficient == 0.0:
+            return []
+        samples: list[TrainingSample] = []
+        for i, rollout in enumerate(group.rollouts):
+            for turn_index, turn in enumerate(rollout.turns):
+                if not isinstance(turn.feedback, Feedback):
+                    continue
+                tokens = self.renderer.completion(turn.feedback.text)
+                weight = coefficient / len(tokens) if fm.normalize == "token_mean" else coefficient
+                samples.append(
+                    TrainingSample(
+                        prompt_tokens=self.renderer.prompt(feedback_request(turn.messages, turn.text)),
+                        completion_tokens=tokens,
+                        weights=np.full(len(tokens), weight, dtype=np.float32),
+                        loss="cross_entropy",
+                        component="feedback",
+                        rollout=i,
+                        turn=turn_index,
+                    )
+                )
+        return samples

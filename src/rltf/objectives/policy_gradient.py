@@ -1,0 +1,77 @@
+"""Group-relative policy gradient on every turn (`grpo`, `grpo_multi`, and a term of every other method).
+
+Turn h of rollout i gets the advantage `A_h^i = R_h^i - mean_j R_h^j` over the siblings that reached turn h,
+on `log pi(y_h | x_h)`, with `R_h = r_h + gamma R_{h+1}` (paper, multi-turn GRPO). With one turn this is GRPO.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rltf.advantages import Float64Array, centred, returns
+from rltf.config import PolicyGradientConfig
+from rltf.objectives.base import Needs
+from rltf.types import Rollout, RolloutGroup, TrainingSample, Turn
+
+
+def shaped_reward(turn: Turn, config: PolicyGradientConfig) -> float:
+    """The reward a turn is trained on.
+
+    `r - format_penalty [not well-formed] - kl_coefficient * sum_t (log pi - log pi_initial)`. The last term in
+    the reward gives an unbiased gradient of the KL divergence to the initial policy, since the gradient of the
+    expectation of `log pi` under `pi` is 0.
+    """
+    reward = turn.score.reward - config.format_penalty * (not turn.score.well_formed)
+    if config.kl_coefficient:
+        assert turn.reference_logprobs is not None
+        log_ratio_T = turn.completion.logprobs.astype(np.float64) - turn.reference_logprobs
+        reward -= config.kl_coefficient * float(log_ratio_T.sum())
+    return reward
+
+
+def turn_returns(rollout: Rollout, config: PolicyGradientConfig) -> Float64Array:
+    """Discounted return of each turn, shape `[H]`."""
+    return returns(np.array([shaped_reward(turn, config) for turn in rollout.turns]), config.gamma)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyGradient:
+    """The policy-gradient term."""
+
+    config: PolicyGradientConfig
+
+    @property
+    def needs(self) -> Needs:
+        """The initial policy's log-probabilities, where a KL penalty is on."""
+        return Needs(reference_logprobs=self.config.kl_coefficient > 0)
+
+    def __call__(self, group: RolloutGroup, progress: float) -> list[TrainingSample]:
+        """Samples `(x_h -> y_h)` weighted with their group advantage."""
+        config = self.config
+        returns_GH = [turn_returns(rollout, config) for rollout in group.rollouts]
+        samples: list[TrainingSample] = []
+        for turn_index in range(max(map(len, returns_GH))):
+            reached = [i for i, returns_H in enumerate(returns_GH) if len(returns_H) > turn_index]
+            values_G = np.array([returns_GH[i][turn_index] for i in reached])
+            advantages_G = config.policy_coefficient * centred(values_G, normalize_std=config.normalize_std)
+            for i, advantage in zip(reached, advantages_G, strict=True):
+                if advantage == 0.0 and config.entropy_coefficient == 0.0:
+                    continue
+                turn = group.rollouts[i].turns[turn_index]
+                samples.append(
+                    TrainingSample(
+                        prompt_tokens=turn.prompt_tokens,
+                        completion_tokens=turn.completion.tokens,
+                        weights=np.full(len(turn.completion.tokens), advantage, dtype=np.float32),
+                        loss=config.policy_loss,
+                        old_logprobs=turn.completion.logprobs,
+                        clip=(config.policy_clip_low, config.policy_clip_high),
+                        entropy_weight=config.entropy_coefficient,
+                        component="policy",
+                        rollout=i,
+                        turn=turn_index,
+                    )
+                )
+        return samples

@@ -1,0 +1,139 @@
+"""Collects rollouts: attempt, score, feedback, next attempt, in batches over all groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rltf.config import RolloutConfig
+from rltf.errors import UserError
+from rltf.judges.base import Judge
+from rltf.prompts import first_turn, next_turn
+from rltf.renderer import Renderer
+from rltf.seeds import derive_seed
+from rltf.tasks.base import Task
+from rltf.types import (
+    Completion,
+    Feedback,
+    FeedbackRequest,
+    Generate,
+    Message,
+    Problem,
+    Rollout,
+    RolloutGroup,
+    RolloutStatus,
+    SamplingParams,
+    Tokens,
+    Turn,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutCollector:
+    """Runs episodes of one task with one judge. It knows of the policy only how to generate."""
+
+    task: Task
+    judge: Judge
+    renderer: Renderer
+    generate: Generate
+    max_tokens: int
+    """Longest sequence that the model takes."""
+    config: RolloutConfig
+    horizon: int
+
+    def collect(
+        self, problems: Sequence[Problem], group_size: int, temperature: float, seed: int
+    ) -> list[RolloutGroup]:
+        """One group of `group_size` rollouts per problem."""
+        groups = [
+            RolloutGroup(problem=problem, rollouts=[Rollout(problem=problem, turns=[]) for _ in range(group_size)])
+            for problem in problems
+        ]
+        sampling = SamplingParams(max_tokens=self.config.max_new_tokens, temperature=temperature)
+        first_prompts = [first_turn(problem) for problem in problems]
+        tokens = [self.renderer.prompt(messages) for messages in first_prompts]
+        self._check_first_prompts(problems, tokens)
+        completions = self.generate(tokens, group_size, sampling, derive_seed(seed, "turn", 0))
+        for group, messages, prompt, siblings in zip(groups, first_prompts, tokens, completions, strict=True):
+            for rollout, completion in zip(group.rollouts, siblings, strict=True):
+                self._add_turn(rollout, messages, prompt, completion)
+        rollouts = [rollout for group in groups for rollout in group.rollouts]
+        going_on = self._ask_for_feedback(rollouts, 0)
+        for turn in range(1, self.horizon):
+            going_on = self._take_turn(going_on, turn, sampling, derive_seed(seed, "turn", turn))
+        return groups
+
+    def _take_turn(self, rollouts: list[Rollout], turn: int, sampling: SamplingParams, seed: int) -> list[Rollout]:
+        """The next attempt of each rollout; returns those that go on after it."""
+        asked: list[tuple[Rollout, tuple[Message, ...], Tokens]] = []
+        for rollout in rollouts:
+            previous = rollout.turns[-1]
+            assert isinstance(previous.feedback, Feedback)
+            messages = next_turn(
+                rollout.problem, previous.messages, previous.text, previous.feedback.text, self.config.conversation
+            )
+            prompt = self.renderer.prompt(messages)
+            if len(prompt) + sampling.max_tokens > self.max_tokens:
+                rollout.status = RolloutStatus.PROMPT_TOO_LONG
+            else:
+                asked.append((rollout, messages, prompt))
+        completions = self.generate([prompt for _, _, prompt in asked], 1, sampling, seed)
+        for (rollout, messages, prompt), (completion,) in zip(asked, completions, strict=True):
+            self._add_turn(rollout, messages, prompt, completion)
+        return self._ask_for_feedback([rollout for rollout, _, _ in asked], turn)
+
+    def _add_turn(
+        self, rollout: Rollout, messages: tuple[Message, ...], prompt: Tokens, completion: Completion
+    ) -> None:
+        text = self.renderer.text(completion.tokens)
+        rollout.turns.append(
+            Turn(
+                messages=messages,
+                prompt_tokens=prompt,
+                completion=completion,
+                text=text,
+                score=self.task.score(rollout.problem, text),
+            )
+        )
+
+    def _ask_for_feedback(self, rollouts: list[Rollout], turn: int) -> list[Rollout]:
+        """Stores feedback on the newest attempts; returns the rollouts that go on, each with feedback."""
+        last = turn == self.horizon - 1
+        asked = [
+            rollout
+            for rollout in rollouts
+            if (self.config.feedback_on_correct or not rollout.turns[-1].score.correct)
+            and (self.config.feedback_on_last or not last)
+        ]
+        requests = [
+            FeedbackRequest(
+                problem=rollout.problem,
+                attempt=rollout.turns[-1].text,
+                score=rollout.turns[-1].score,
+                history=tuple(rollout.turns[:-1]),
+            )
+            for rollout in asked
+        ]
+        for rollout, feedback in zip(asked, self.judge.feedback(requests), strict=True):
+            rollout.turns[-1].feedback = feedback
+        going_on: list[Rollout] = []
+        for rollout in rollouts:
+            newest = rollout.turns[-1]
+            if newest.score.correct and (self.config.early_termination or last):
+                rollout.status = RolloutStatus.SOLVED
+            elif last:
+                rollout.status = RolloutStatus.HORIZON
+            elif isinstance(newest.feedback, Feedback):
+                going_on.append(rollout)
+            else:
+                rollout.status = RolloutStatus.FEEDBACK_FAILED
+        return going_on
+
+    def _check_first_prompts(self, problems: Sequence[Problem], prompts: Sequence[Tokens]) -> None:
+        for problem, prompt in zip(problems, prompts, strict=True):
+            if len(prompt) + self.config.max_new_tokens > self.max_tokens:
+                raise UserError(
+                    f"{problem.split} problem {problem.index} has {len(prompt)} prompt tokens, which with "
+                    f"rollout.max_new_tokens={self.config.max_new_tokens} exceeds the model's {self.max_tokens}; "
+                    "lower rollout.max_new_tokens or make the task's problems smaller"
+                )

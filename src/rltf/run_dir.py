@@ -1,0 +1,141 @@
+"""A run's directory: what is in it, and writing it so that a kill at any moment leaves it resumable.
+
+config.json         the resolved settings
+environment.json    versions, git revision, machine
+metrics.jsonl       one object per step, a function of settings and seed alone
+timings.jsonl       seconds and tokens per second of each step, which no two runs share
+rollouts.jsonl      one object per rollout, every turn in it
+evaluations.jsonl   one object per evaluation
+checkpoints/        step-N: what training goes on from
+model/              the trained policy in the Hugging Face format
+summary.json        the outcome; its presence says that the run is finished
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from rltf.errors import UserError
+
+_UNFINISHED = ".tmp"
+
+
+class RunDir:
+    """Reads and writes one run's directory. Steps count from 1; checkpoint N holds the state after step N."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: TextIO | None = None
+
+    @classmethod
+    def create(cls, path: Path) -> RunDir:
+        """A new run; refuses a directory that holds anything."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(f"{path}: exists already; choose another --run-dir, or go on with --resume {path}")
+        path.mkdir(parents=True, exist_ok=True)
+        run = cls(path)
+        run.lock()
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunDir:
+        """An existing run."""
+        if not (path / "config.json").is_file():
+            raise UserError(f"{path}: is no run directory (no config.json); give the directory that rltf train made")
+        return cls(path)
+
+    def lock(self) -> None:
+        """Claims the run for this process until it ends, however it ends."""
+        self._lock = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"{self.path}: another process is working on this run; wait for it or stop it") from error
+
+    @property
+    def model(self) -> Path:
+        """Where the trained policy is exported to."""
+        return self.path / "model"
+
+    def write_text(self, name: str, text: str) -> None:
+        """Replaces a file in one step."""
+        partial = self.path / (name + _UNFINISHED)
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.path / name)
+
+    def read_text(self, name: str) -> str:
+        """A file's text."""
+        return (self.path / name).read_text(encoding="utf-8")
+
+    def has(self, name: str) -> bool:
+        """Whether a file is there."""
+        return (self.path / name).is_file()
+
+    def append(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
+        """Adds lines to a JSONL file."""
+        text = "".join(json.dumps(record, ensure_ascii=True, allow_nan=False) + "\n" for record in records)
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    def records(self, name: str) -> list[dict[str, Any]]:
+        """The complete lines of a JSONL file; a line that a kill cut short is left out."""
+        if not self.has(name):
+            return []
+        return [json.loads(line) for line in self.read_text(name).splitlines(keepends=True) if line.endswith("\n")]
+
+    def cut_after(self, name: str, step: int) -> None:
+        """Removes lines of later steps, and a line cut short, so that a resumed run writes them once."""
+        path = self.path / name
+        if not path.is_file():
+            return
+        partial = path.with_name(name + _UNFINISHED)
+        with path.open(encoding="utf-8") as old, partial.open("w", encoding="utf-8") as new:
+            new.writelines(line for line in old if line.endswith("\n") and json.loads(line)["step"] <= step)
+        partial.replace(path)
+
+    @contextlib.contextmanager
+    def new_checkpoint(self, step: int, keep: int) -> Iterator[Path]:
+        """A path to write the state after `step` to: it becomes a checkpoint only when it is complete.
+
+        Afterwards only the newest `keep` checkpoints remain.
+        """
+        final = self._checkpoints / f"step-{step:06d}"
+        partial = final.with_name(final.name + _UNFINISHED)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.parent.mkdir(exist_ok=True)
+        yield partial
+        for file in partial.iterdir():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+        if final.exists():
+            shutil.rmtree(final)
+        partial.replace(final)
+        for _, old in self.checkpoints()[:-keep]:
+            shutil.rmtree(old)
+
+    def checkpoints(self) -> list[tuple[int, Path]]:
+        """Complete checkpoints as (step, path), oldest first."""
+        if not self._checkpoints.is_dir():
+            return []
+        names = sorted(path for path in self._checkpoints.iterdir() if path.suffix != _UNFINISHED)
+        return [(int(path.name.removeprefix("step-")), path) for path in names]
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+
+def unused_path(parent: Path, name: str) -> Path:
+    """`parent/name`, or `parent/name-2` and so on where that is taken."""
+    candidates = (parent / (name if number == 1 else f"{name}-{number}") for number in range(1, 1_000_000))
+    return next(path for path in candidates if not path.exists())

@@ -1,0 +1,55 @@
+"""What a task is: problems, a scorer that never raises, and rule-based feedback that reads the attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+from typing import Literal, Protocol, TypeAlias
+
+from rltf.types import Problem, Score, Split
+
+FeedbackLevel: TypeAlias = Literal["located", "count", "correctness"]
+
+CORRECT_FEEDBACK = "Your previous answer was correct."
+INCORRECT_FEEDBACK = "Your previous answer was incorrect."
+
+
+class Task(Protocol):
+    """A family of problems.
+
+    `problem` is deterministic: the same configuration, split and index give the same problem on every
+    machine. `score` and `feedback` accept any text at all and never raise.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name that selects the task in a config."""
+        ...
+
+    def size(self, split: Split) -> int:
+        """How many problems a split has."""
+        ...
+
+    def problem(self, split: Split, index: int) -> Problem:
+        """Problem `index` of a split, `0 <= index < size(split)`."""
+        ...
+
+    def score(self, problem: Problem, text: str) -> Score:
+        """The verdict on an attempt's text."""
+        ...
+
+    def feedback(self, problem: Problem, text: str, score: Score, level: FeedbackLevel) -> str:
+        """What is wrong with the attempt, in English, without giving the answer."""
+        ...
+
+    def write_answer(self, answer: str) -> str:
+        """An attempt, as a model would write it, whose extracted answer is `answer`."""
+        ...
+
+    def perturbations(self, problem: Problem, rng: Random) -> Iterator[str]:
+        """Well-formed answers near the gold one that must not score 1 (for `rltf validate`)."""
+        ...
+
+    def reveals_answer(self, problem: Problem, text: str) -> bool:
+        """Whether a feedback text contains the gold answer in any form the task knows."""
+        ...

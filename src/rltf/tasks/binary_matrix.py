@@ -1,0 +1,219 @@
+"""Binary Matrix: the taxicab distance from each cell to the nearest 0.
+
+Problems come from reasoning-gym's generator. The scorer is ours: reasoning-gym's passes the answer to `eval`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from random import Random
+from typing import Any, TypeAlias
+
+from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, FeedbackLevel
+from rltf.tasks.splits import DisjointSplits
+from rltf.types import Problem, Score, Split
+
+Matrix: TypeAlias = tuple[tuple[int, ...], ...]
+
+ANSWER_FORMAT = (
+    "Write the distance matrix between <answer> and </answer>, one row per line, with a space between numbers."
+)
+_ANSWER_BLOCK = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL)
+_ROW = re.compile(r"[0-9]{1,3}(?:[ \t]+[0-9]{1,3})*")
+_MAX_ROWS = 100
+
+
+def parse_matrix(text: str) -> Matrix | str:
+    """Reads a matrix of small numbers, one row per line; returns what is wrong as a sentence otherwise."""
+    lines = text.strip().split("\n")
+    if not lines[0].strip():
+        return "The answer is empty."
+    if len(lines) > _MAX_ROWS:
+        return "The answer has too many lines."
+    rows: list[tuple[int, ...]] = []
+    for number, line in enumerate(lines, start=1):
+        if not _ROW.fullmatch(line.strip()):
+            return f"Line {number} of the answer is not a row of numbers."
+        rows.append(tuple(int(cell) for cell in line.split()))
+    return tuple(rows)
+
+
+def extract_matrix(text: str) -> Matrix | str:
+    """The matrix in the last `<answer>` block of an attempt; what is wrong as a sentence otherwise."""
+    blocks = _ANSWER_BLOCK.findall(text)
+    if not blocks:
+        return "There is no answer between <answer> and </answer>."
+    return parse_matrix(blocks[-1])
+
+
+def write_matrix(matrix: Matrix) -> str:
+    """The normal form: one row per line, numbers separated by one space."""
+    return "\n".join(" ".join(str(cell) for cell in row) for row in matrix)
+
+
+def pose(matrix: Matrix) -> str:
+    """The full prompt for a matrix."""
+    # Imported here: reasoning-gym takes seconds to import, and scoring does not need it.
+    from reasoning_gym.algorithmic.binary_matrix import QUESTION_TEMPLATE
+
+    return f"{QUESTION_TEMPLATE.format(matrix=write_matrix(matrix)).strip()}\n\n{ANSWER_FORMAT}"
+
+
+def distances(matrix: Matrix) -> Matrix:
+    """The solution: taxicab distance of each cell to the nearest 0."""
+    zeros = [(r, c) for r, row in enumerate(matrix) for c, cell in enumerate(row) if cell == 0]
+    return tuple(
+        tuple(min(abs(r - zero_r) + abs(c - zero_c) for zero_r, zero_c in zeros) for c in range(len(row)))
+        for r, row in enumerate(matrix)
+    )
+
+
+class BinaryMatrix:
+    """The task with its settings; `config.BinaryMatrixConfig` says what each means."""
+
+    name = "binary_matrix"
+
+    def __init__(
+        self,
+        *,
+        min_side: int,
+        max_side: int,
+        p_zero: float,
+        min_distance: int,
+        train_size: int,
+        validation_size: int,
+        test_size: int,
+        data_seed: int,
+    ) -> None:
+        self._sides = (min_side, max_side)
+        self._p_zero = p_zero
+        self._min_distance = min_distance
+        self._sizes: dict[Split, int] = {"train": train_size, "validation": validation_size, "test": test_size}
+        self._data_seed = data_seed
+
+    def size(self, split: Split) -> int:
+        """How many problems a split has."""
+        return self._sizes[split]
+
+    def problem(self, split: Split, index: int) -> Problem:
+        """Problem `index` of a split."""
+        return self._splits.problem(split, index)
+
+    @cached_property
+    def _splits(self) -> DisjointSplits:
+        from reasoning_gym.algorithmic.binary_matrix import BinaryMatrixConfig, BinaryMatrixDataset
+
+        datasets: dict[int, Any] = {}
+
+        def draw(split: Split, index: int, seed: int, position: int) -> Problem | None:
+            if seed not in datasets:
+                low, high = self._sides
+                config = BinaryMatrixConfig(min_n=low, max_n=high, p_zero=self._p_zero, seed=seed, size=1)
+                datasets[seed] = BinaryMatrixDataset(config)
+            matrix = _freeze(datasets[seed][position]["metadata"]["matrix"])
+            solution = distances(matrix)
+            if max(map(max, solution)) < self._min_distance:
+                return None
+            return Problem(
+                task=self.name,
+                split=split,
+                index=index,
+                prompt=pose(matrix),
+                answer=write_matrix(solution),
+                metadata={"matrix": matrix, "solution": solution},
+            )
+
+        return DisjointSplits(draw, self._sizes, self._data_seed)
+
+    def score(self, problem: Problem, text: str) -> Score:
+        """1 where every cell is right, else 0. Accepts any text."""
+        matrix = extract_matrix(text)
+        if isinstance(matrix, str):
+            return Score(reward=0.0, correct=False, well_formed=False, answer=None, explanation=matrix)
+        answer = write_matrix(matrix)
+        mismatch = _shape_mismatch(problem, matrix)
+        if mismatch:
+            return Score(reward=0.0, correct=False, well_formed=False, answer=answer, explanation=mismatch)
+        wrong = len(_wrong_cells(problem, matrix))
+        explanation = "Every cell is right." if wrong == 0 else f"{wrong} of {_cells(problem)} cells are wrong."
+        return Score(
+            reward=float(wrong == 0), correct=wrong == 0, well_formed=True, answer=answer, explanation=explanation
+        )
+
+    def feedback(self, problem: Problem, text: str, score: Score, level: FeedbackLevel) -> str:
+        """Says what is wrong with the attempt; `located` names the cells and the direction, never the value."""
+        if score.correct:
+            return CORRECT_FEEDBACK
+        if level == "correctness":
+            return INCORRECT_FEEDBACK
+        matrix = extract_matrix(text)
+        if isinstance(matrix, str):
+            return matrix
+        mismatch = _shape_mismatch(problem, matrix)
+        if mismatch:
+            return mismatch
+        wrong = _wrong_cells(problem, matrix)
+        if level == "count":
+            return "1 cell is wrong." if len(wrong) == 1 else f"{len(wrong)} cells are wrong."
+        return "\n".join(locate(row, column, too_small) for row, column, too_small in wrong)
+
+    def write_answer(self, answer: str) -> str:
+        """The answer as a model would write it."""
+        return f"<answer>\n{answer}\n</answer>"
+
+    def perturbations(self, problem: Problem, rng: Random) -> Iterator[str]:
+        """One cell off by one, a row missing, a row too long, the question's own matrix."""
+        solution: Matrix = problem.metadata["solution"]
+        side = len(solution)
+        for _ in range(8):
+            changed = [list(row) for row in solution]
+            row, column = rng.randrange(side), rng.randrange(side)
+            changed[row][column] += 1 if changed[row][column] == 0 else rng.choice((-1, 1))
+            yield self.write_answer(write_matrix(_freeze(changed)))
+        if side > 1:
+            yield self.write_answer(write_matrix(solution[:-1]))
+        yield self.write_answer(write_matrix((*solution[:-1], (*solution[-1], 0))))
+        if problem.metadata["matrix"] != solution:
+            yield self.write_answer(write_matrix(problem.metadata["matrix"]))
+
+    def reveals_answer(self, problem: Problem, text: str) -> bool:
+        """True where the numbers of the gold matrix stand in the text one after another, in any layout."""
+        numbers = re.findall(r"[0-9]+", text)
+        gold = problem.answer.split()
+        return any(numbers[start : start + len(gold)] == gold for start in range(len(numbers) - len(gold) + 1))
+
+
+def locate(row: int, column: int, too_small: bool) -> str:
+    """One sentence of located feedback; row and column count from 0 here and from 1 in the text."""
+    return f"Row {row + 1}, column {column + 1} should be {'larger' if too_small else 'smaller'}."
+
+
+def _freeze(rows: Iterable[Iterable[int]]) -> Matrix:
+    return tuple(tuple(row) for row in rows)
+
+
+def _cells(problem: Problem) -> int:
+    return len(problem.metadata["solution"]) ** 2
+
+
+def _shape_mismatch(problem: Problem, matrix: Matrix) -> str:
+    side = len(problem.metadata["solution"])
+    if len(matrix) != side:
+        return f"The answer has {len(matrix)} rows; the matrix has {side}."
+    for number, row in enumerate(matrix, start=1):
+        if len(row) != side:
+            return f"Row {number} of the answer has {len(row)} numbers; the matrix has {side} columns."
+    return ""
+
+
+def _wrong_cells(problem: Problem, matrix: Matrix) -> list[tuple[int, int, bool]]:
+    """Row, column and whether the cell is too small, for each wrong cell in reading order."""
+    solution: Matrix = problem.metadata["solution"]
+    return [
+        (r, c, cell < gold)
+        for r, (row, gold_row) in enumerate(zip(matrix, solution, strict=True))
+        for c, (cell, gold) in enumerate(zip(row, gold_row, strict=True))
+        if cell != gold
+    ]

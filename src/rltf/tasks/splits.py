@@ -1,0 +1,67 @@
+"""Train, validation and test problems that are disjoint by seed and by content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from rltf.errors import UserError
+from rltf.seeds import derive_seed
+from rltf.types import Problem, Split
+
+_ORDER: tuple[Split, ...] = ("test", "validation", "train")
+_PATIENCE = 2000
+"""Draws in a row without a new problem after which a generator counts as exhausted."""
+
+
+class DisjointSplits:
+    """Distinct problems drawn on demand from one stream of a generator per split.
+
+    The test split is drawn first, validation next, train last, and each leaves out every prompt that an
+    earlier one holds. So the test problems depend on nothing but the generator and `data_seed`.
+    """
+
+    def __init__(
+        self,
+        draw: Callable[[Split, int, int, int], Problem | None],
+        sizes: Mapping[Split, int],
+        data_seed: int,
+    ) -> None:
+        """`draw(split, index, seed, position)` gives the stream's problem at `position`, None if not admitted."""
+        self._draw = draw
+        self._sizes = dict(sizes)
+        self._seeds = {split: derive_seed(data_seed, "problems", split) >> 8 for split in _ORDER}
+        self._problems: dict[Split, list[Problem]] = {split: [] for split in _ORDER}
+        self._positions = dict.fromkeys(_ORDER, 0)
+        self._seen: set[str] = set()
+
+    def size(self, split: Split) -> int:
+        """The configured number of problems."""
+        return self._sizes[split]
+
+    def problem(self, split: Split, index: int) -> Problem:
+        """The problem at `index`; raises IndexError outside the split, UserError if the generator runs dry."""
+        if not 0 <= index < self._sizes[split]:
+            raise IndexError(f"{split} problem {index} of {self._sizes[split]}")
+        for earlier in _ORDER[: _ORDER.index(split)]:
+            self._fill(earlier, self._sizes[earlier])
+        self._fill(split, index + 1)
+        return self._problems[split][index]
+
+    def _fill(self, split: Split, count: int) -> None:
+        problems = self._problems[split]
+        misses = 0
+        while len(problems) < count:
+            problem = self._draw(split, len(problems), self._seeds[split], self._positions[split])
+            self._positions[split] += 1
+            if problem is None or problem.prompt in self._seen:
+                misses += 1
+                if misses >= _PATIENCE:
+                    raise UserError(
+                        f"task.{split}_size={self._sizes[split]}: these task settings give only "
+                        f"{len(self._seen)} distinct problems over all splits, {len(problems)} of them for "
+                        f"{split}; lower task.{split}_size or widen the task's settings"
+                    )
+                continue
+            misses = 0
+            self._seen.add(problem.prompt)
+            problems.append(problem)

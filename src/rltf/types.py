@@ -1,0 +1,201 @@
+"""The records that travel through a run, from problem to weighted training sample.
+
+Only the standard library and numpy are imported here. Array names end in their axes:
+`_T` token of a completion, `_G` member of a group, `_B` sequence of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float32]
+IntArray: TypeAlias = NDArray[np.int64]
+Role: TypeAlias = Literal["system", "user", "assistant"]
+Split: TypeAlias = Literal["train", "validation", "test"]
+LossName: TypeAlias = Literal["cross_entropy", "importance_sampling", "ppo", "cispo"]
+Tokens: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message of a conversation. `content` is untrusted unless a template wrote it."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One instance of a task."""
+
+    task: str
+    split: Split
+    index: int
+    prompt: str
+    """The full question, x0 in the paper, as the model sees it."""
+    answer: str
+    """The gold answer in the task's own notation. Never shown to the policy."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What the task needs to score and to explain; opaque to everything else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """A task's verdict on one attempt."""
+
+    reward: float
+    """In [0, 1]; r_h in the paper."""
+    correct: bool
+    """Full reward: ends the episode under early termination."""
+    well_formed: bool
+    """False where no answer could be extracted."""
+    answer: str | None
+    """The extracted answer in normal form, None where there is none."""
+    explanation: str
+    """Why the score is what it is, for people. It may name the gold answer: never show it to the policy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """Text that a source wrote about one attempt; c_h in the paper."""
+
+    text: str
+    source: str
+    """Which source wrote it, e.g. `rules:located`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackFailure:
+    """A source was asked and gave nothing usable. Recorded; never turned into a reward or into text."""
+
+    reason: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackRequest:
+    """What a source of feedback sees: the actual attempt, its score, and the turns before it."""
+
+    problem: Problem
+    attempt: str
+    score: Score
+    history: tuple[Turn, ...] = ()
+
+
+class Finish(StrEnum):
+    """How a completion ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    """The token limit cut it: recorded, and never read as a deliberate end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """Tokens an engine sampled after one prompt."""
+
+    tokens: Tokens
+    """Includes the end-of-turn token where the model wrote one."""
+    logprobs: FloatArray
+    """Log-probability of each token under the sampling policy, shape `[T]`, nats."""
+    finish: Finish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParams:
+    """How to sample."""
+
+    max_tokens: int
+    temperature: float = 1.0
+    """0 is greedy; the log-probabilities are then those at temperature 1."""
+
+
+class Generate(Protocol):
+    """The only thing that judges and rollouts know of an engine."""
+
+    def __call__(
+        self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seed: int
+    ) -> list[list[Completion]]:
+        """`n` completions of each prompt."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Turn:
+    """One attempt with all that belongs to it."""
+
+    messages: tuple[Message, ...]
+    """The conversation the attempt answers; x_h in the paper."""
+    prompt_tokens: Tokens
+    completion: Completion
+    """y_h as tokens."""
+    text: str
+    """y_h as text, without control tokens."""
+    score: Score
+    feedback: Feedback | FeedbackFailure | None = None
+    """c_h. None where none was asked for (a solved attempt, the last turn)."""
+    student_logprobs: FloatArray | None = None
+    """log pi(y_h | x_0) per token under the policy that sampled, shape `[T]`: what a feedback-free
+    first attempt would have given this text. Filled only for objectives that ask for it."""
+    reference_logprobs: FloatArray | None = None
+    """log pi_initial(y_h | x_h) per token, shape `[T]`. Filled only where a KL penalty asks for it."""
+
+
+class RolloutStatus(StrEnum):
+    """Why a rollout ended."""
+
+    SOLVED = "solved"
+    HORIZON = "horizon"
+    FEEDBACK_FAILED = "feedback_failed"
+    PROMPT_TOO_LONG = "prompt_too_long"
+
+
+@dataclass(slots=True, kw_only=True)
+class Rollout:
+    """One episode: up to `horizon` turns on one problem."""
+
+    problem: Problem
+    turns: list[Turn]
+    status: RolloutStatus = RolloutStatus.HORIZON
+
+
+@dataclass(slots=True, kw_only=True)
+class RolloutGroup:
+    """The N sibling rollouts of one problem."""
+
+    problem: Problem
+    rollouts: list[Rollout]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSample:
+    """One sequence with a weight per completion token: all that a method says to an engine.
+
+    The loss is summed over tokens: `cross_entropy` is `-w log pi`; `importance_sampling` is `-w r`;
+    `ppo` is `-min(w r, w clip(r))`; `cispo` is `-w stop_grad(clip(r)) log pi`, with
+    `r = exp(log pi - old_logprobs)`.
+    """
+
+    prompt_tokens: Tokens
+    completion_tokens: Tokens
+    weights: FloatArray
+    """Signed weight per completion token, shape `[T]`: advantage times coefficient, 0 where masked."""
+    loss: LossName
+    old_logprobs: FloatArray | None = None
+    """The denominator of the ratio, shape `[T]`; required by every loss but `cross_entropy`."""
+    clip: tuple[float, float] = (0.8, 1.2)
+    """Absolute bounds of the ratio, for `ppo` and `cispo`."""
+    entropy_weight: float = 0.0
+    """Bonus per token for the policy's entropy, on the completion's tokens."""
+    component: str
+    """Which term of the objective this is (`policy`, `distillation`, `feedback`), for metrics and records."""
+    rollout: int
+    """Index of the rollout in its group, for the record."""
+    turn: int
+    """Index of the turn in its rollout, for the record."""
