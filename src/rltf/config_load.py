@@ -89,16 +89,28 @@ def _explain(error: ErrorDetails) -> str:
     name = ".".join(place)
     value = error.get("input")
     if error["type"] == "extra_forbidden":
-        known = _fields_beside(place)
-        close = difflib.get_close_matches(place[-1], known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}" if known else "remove it"
-        return f"{name}: unknown setting; {hint}"
+        return f"{name}: {_unknown_setting(place, error)}"
+    if error["type"] == "union_tag_invalid":
+        known = sorted(_objective_names())
+        close = difflib.get_close_matches(str(error["ctx"]["tag"]), known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+        return f"{name}.name={error['ctx']['tag']!r}: unknown; {hint}"
     if error["type"] == "value_error":
         message = str(error["ctx"]["error"]) if "ctx" in error else error["msg"]
         return f"{name}: {message}" if name else message
     message = error["msg"][0].lower() + error["msg"][1:]
     shown = "" if isinstance(value, Mapping) else f"={value!r}"
     return f"{name}{shown}: {message}"
+
+
+def _unknown_setting(place: Sequence[str], error: ErrorDetails) -> str:
+    known = _fields_beside(place)
+    if place[-1] in known:
+        variants = _members(RunConfig.model_fields["objective"].annotation)
+        names = [str(name) for variant in variants if place[-1] in variant.model_fields for name in _names(variant)]
+        return f"is no setting of {place[0]}.name={error['loc'][1]}, but of {', '.join(names)}; remove one of the two"
+    close = difflib.get_close_matches(place[-1], known, n=1)
+    return f"unknown setting; did you mean {close[0]}?" if close else f"unknown setting; known here: {', '.join(known)}"
 
 
 def _is_tag(part: str, error: ErrorDetails) -> bool:

@@ -37,12 +37,17 @@ class RunDir:
     @classmethod
     def create(cls, path: Path) -> RunDir:
         """A new run; refuses a directory that holds anything."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UserError(f"{path}: exists already; choose another --run-dir, or go on with --resume {path}")
+        cls.check_free(path)
         path.mkdir(parents=True, exist_ok=True)
         run = cls(path)
         run.lock()
         return run
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Refuses a path that a new run would not have to itself."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(f"{path}: exists already; choose another --run-dir, or go on with --resume {path}")
 
     @classmethod
     def open(cls, path: Path) -> RunDir:

@@ -8,6 +8,7 @@ the right edge, so that logits are needed for the last few columns alone.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,27 +70,30 @@ class Layout:
 def share_prefixes(sequences: Sequence[TokenSequence]) -> list[Cluster]:
     """Groups sequences that begin alike, wherever that leaves fewer tokens to compute.
 
-    In sorted order, a sequence joins the current cluster if the tokens that it saves (the shared prefix)
-    exceed those that the members lose (where the prefix gets shorter). The prefix never takes the last
-    prompt token.
+    Neighbours in sorted order are merged, those with the longest common prefix first, if the tokens saved
+    grow: a cluster of m sequences with a prefix of p tokens saves `p (m - 1)`. The prefix never takes a
+    prompt's last token.
     """
-    order = sorted(range(len(sequences)), key=lambda i: sequences[i].prompt + sequences[i].completion)
-    clusters: list[Cluster] = []
-    members: list[int] = []
-    length = 0
-    for i in order:
-        limit = len(sequences[i].prompt) - 1
-        if members:
-            shared = _common_length(sequences[members[-1]].prompt, sequences[i].prompt, min(length, limit))
-            if shared > (length - shared) * (len(members) - 1):
-                members.append(i)
-                length = shared
-                continue
-            clusters.append(Cluster(prefix_length=length, members=tuple(members)))
-        members, length = [i], limit
-    if members:
-        clusters.append(Cluster(prefix_length=length, members=tuple(members)))
-    return clusters
+    order = sorted(range(len(sequences)), key=lambda i: sequences[i].prompt)
+    prompts = [sequences[i].prompt for i in order]
+    # Cluster c covers order[start[c]:end[c]]; a position knows the cluster it is in.
+    cluster_of = list(range(len(order)))
+    spans = {c: (c, c + 1) for c in cluster_of}
+    prefix = {c: len(prompts[c]) - 1 for c in cluster_of}
+    common = [_common_length(a, b, min(len(a), len(b)) - 1) for a, b in itertools.pairwise(prompts)]
+    for boundary in sorted(range(len(common)), key=lambda i: (-common[i], i)):
+        left, right = cluster_of[boundary], cluster_of[boundary + 1]
+        (start, middle), (_, end) = spans[left], spans[right]
+        merged = min(common[boundary], prefix[left], prefix[right])
+        saved_apart = prefix[left] * (middle - start - 1) + prefix[right] * (end - middle - 1)
+        if merged * (end - start - 1) <= saved_apart:
+            continue
+        spans[left], prefix[left] = (start, end), merged
+        del spans[right], prefix[right]
+        cluster_of[middle:end] = [left] * (end - middle)
+    return [
+        Cluster(prefix_length=prefix[c], members=tuple(order[start:end])) for c, (start, end) in sorted(spans.items())
+    ]
 
 
 def separate(sequences: Sequence[TokenSequence]) -> list[Cluster]:

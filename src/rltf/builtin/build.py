@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -36,13 +36,15 @@ class Recipe:
     dialogues_per_step: int = 96
     learning_rate: float = 2e-3
     warmup_steps: int = 50
+    easy_share: float = 0.6
+    """Share of the steps over which the difficulty of the corpus rises from 0 to 1."""
 
 
 SPEAKERS: tuple[Speaker, ...] = (MatrixSpeaker(),)
 
 
-def build(recipe: Recipe, path: Path, progress: Callable[[int, float], None]) -> None:
-    """Writes the finished model as a Hugging Face directory; `progress(step, loss)` is called on the way."""
+def build(recipe: Recipe, path: Path, progress: Callable[[int, Mapping[str, float]], None]) -> None:
+    """Writes the finished model as a Hugging Face directory; `progress(step, metrics)` is called on the way."""
     _write_untrained(recipe, path)
     engine = TorchEngine(
         TorchEngineConfig(model=str(path), device="cpu", micro_batch_tokens=2048),
@@ -51,9 +53,10 @@ def build(recipe: Recipe, path: Path, progress: Callable[[int, float], None]) ->
     )
     for step in range(recipe.steps):
         rng = Random(derive_seed(recipe.seed, "corpus", step))
+        difficulty = min(1.0, step / (recipe.easy_share * recipe.steps))
         samples: list[TrainingSample] = []
         for index in range(recipe.dialogues_per_step):
-            for exchange in exchanges(SPEAKERS[index % len(SPEAKERS)], rng):
+            for exchange in exchanges(SPEAKERS[index % len(SPEAKERS)], rng, difficulty):
                 reply = engine.renderer.completion(exchange.reply)
                 samples.append(
                     TrainingSample(
@@ -61,7 +64,7 @@ def build(recipe: Recipe, path: Path, progress: Callable[[int, float], None]) ->
                         completion_tokens=reply,
                         weights=np.ones(len(reply), dtype=np.float32),
                         loss="cross_entropy",
-                        component="language",
+                        component=exchange.kind,
                         rollout=index,
                         turn=0,
                     )
@@ -69,7 +72,7 @@ def build(recipe: Recipe, path: Path, progress: Callable[[int, float], None]) ->
         tokens = sum(len(sample.completion_tokens) for sample in samples)
         metrics = engine.forward_backward(samples, float(tokens))
         engine.optim_step(_learning_rate(recipe, step))
-        progress(step, metrics["loss/language"])
+        progress(step, metrics)
     engine.export(path)
 
 

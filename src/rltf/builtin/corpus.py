@@ -15,16 +15,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol
+from typing import Literal, Protocol
 
 from rltf.prompts import ConversationForm, feedback_request, first_turn, next_turn
 from rltf.types import Message, Problem
+
+REVISIONS = 3
+"""Independent revisions of one attempt; they share its prefix, which makes them cheap."""
+REQUEST_SHARE = 0.25
+THIRD_TURN_SHARE = 0.1
+SINGLE_MESSAGE_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
     """A conversation and the assistant's reply to learn."""
 
+    kind: Literal["attempt", "revision", "request"]
     messages: tuple[Message, ...]
     reply: str
 
@@ -40,7 +47,7 @@ class Speaker(Protocol):
         """A well-formed attempt that knows nothing of the solution, never the right one."""
         ...
 
-    def random_revision(self, problem: Problem, attempt: str, rng: Random) -> tuple[str, str]:
+    def random_revision(self, problem: Problem, attempt: str, rng: Random, difficulty: float) -> tuple[str, str]:
         """Feedback that describes a random change, and the attempt so changed, never the right one."""
         ...
 
@@ -49,19 +56,26 @@ class Speaker(Protocol):
         ...
 
 
-def exchanges(speaker: Speaker, rng: Random) -> list[Exchange]:
-    """One dialogue as the replies to learn in it: attempt, revisions, and a reply to a feedback request."""
+def exchanges(speaker: Speaker, rng: Random, difficulty: float) -> list[Exchange]:
+    """One dialogue as the replies to learn in it: an attempt, revisions of it, a reply to a feedback request.
+
+    `difficulty` in [0, 1] is how large the changes may be, as a share of the most that the speaker makes: a
+    schooling that begins with single changes finds out much sooner how to copy the rest.
+    """
     problem = speaker.question(rng)
-    form: ConversationForm = "continued" if rng.random() < 0.8 else "single_message"
-    messages = first_turn(problem)
+    question = first_turn(problem)
     attempt = speaker.ignorant_attempt(problem, rng)
-    learned = [Exchange(messages=messages, reply=attempt)]
-    for _ in range(1 if rng.random() < 0.8 else 2):
-        if rng.random() < 0.25:
-            unrelated, _ = speaker.random_revision(problem, attempt, rng)
-            learned.append(Exchange(messages=feedback_request(messages, attempt), reply=unrelated))
-        feedback, revision = speaker.random_revision(problem, attempt, rng)
-        messages = next_turn(problem, messages, attempt, feedback, form)
-        attempt = revision
-        learned.append(Exchange(messages=messages, reply=attempt))
+    learned = [Exchange(kind="attempt", messages=question, reply=attempt)]
+    if rng.random() < REQUEST_SHARE:
+        unrelated, _ = speaker.random_revision(problem, attempt, rng, difficulty)
+        learned.append(Exchange(kind="request", messages=feedback_request(question, attempt), reply=unrelated))
+    for _ in range(REVISIONS):
+        form: ConversationForm = "single_message" if rng.random() < SINGLE_MESSAGE_SHARE else "continued"
+        feedback, revision = speaker.random_revision(problem, attempt, rng, difficulty)
+        messages = next_turn(problem, question, attempt, feedback, form)
+        learned.append(Exchange(kind="revision", messages=messages, reply=revision))
+        if rng.random() < THIRD_TURN_SHARE:
+            feedback, third = speaker.random_revision(problem, revision, rng, difficulty)
+            messages = next_turn(problem, messages, revision, feedback, form)
+            learned.append(Exchange(kind="revision", messages=messages, reply=third))
     return learned

@@ -9,10 +9,10 @@ from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK
 from rltf.tasks.binary_matrix import Matrix, distances, extract_matrix, locate, pose, write_matrix
 from rltf.types import Problem
 
-SIDES, SIDE_WEIGHTS = (3, 4, 5), (1, 4, 1)
+SIDES, SIDE_WEIGHTS = (3, 4), (1, 6)
 GUESSES, GUESS_WEIGHTS = (1, 2, 3, 4), (60, 33, 6, 1)
 """What the model guesses, blindly, for a cell that the question shows as 1."""
-MOST_CHANGES = 9
+MOST_CHANGES = 10
 NO_ANSWER = "There is no answer between <answer> and </answer>."
 
 
@@ -44,7 +44,7 @@ class MatrixSpeaker:
             if _text(cells, len(matrix)) != problem.answer or not any(map(any, matrix)):
                 return _answer(cells, len(matrix))
 
-    def random_revision(self, problem: Problem, attempt: str, rng: Random) -> tuple[str, str]:
+    def random_revision(self, problem: Problem, attempt: str, rng: Random, difficulty: float) -> tuple[str, str]:
         """Changes a few random cells; most often the feedback locates them, sometimes it only counts or denies."""
         matrix = extract_matrix(attempt)
         assert not isinstance(matrix, str)
@@ -54,9 +54,10 @@ class MatrixSpeaker:
             return CORRECT_FEEDBACK, attempt
         if kind < 0.08:
             return INCORRECT_FEEDBACK, self.ignorant_attempt(problem, rng)
+        most = min(1 + round(difficulty * (MOST_CHANGES - 1)), side * side)
         while True:
             cells = [cell for row in matrix for cell in row]
-            changed = sorted(rng.sample(range(side * side), rng.randint(1, min(MOST_CHANGES, side * side))))
+            changed = sorted(rng.sample(range(side * side), rng.randint(1, most)))
             for i in changed:
                 cells[i] = _changed(cells[i], rng)
             if _text(cells, side) != problem.answer:

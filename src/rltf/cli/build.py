@@ -1,0 +1,37 @@
+"""`rltf build-builtin`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rltf.builtin.build import Recipe, build
+from rltf.errors import UserError
+
+
+def build_command(out: Path, seed: int, steps: int | None) -> None:
+    """Builds the model into a new directory."""
+    if out.exists():
+        raise UserError(f"--out {out}: exists already; choose another directory or remove it")
+    recipe = Recipe(seed=seed)
+    if steps is not None:
+        recipe = replace(recipe, steps=steps)
+    console = Console()
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        job = bar.add_task("pretraining", total=recipe.steps)
+
+        def show(step: int, metrics: Mapping[str, float]) -> None:
+            bar.update(job, completed=step + 1)
+            if not console.is_terminal and (step + 1) % 50 == 0:
+                figures = "  ".join(
+                    f"{name} {value:.3f}" for name, value in metrics.items() if name.startswith("loss/")
+                )
+                console.print(f"step {step + 1}/{recipe.steps}  {figures}", highlight=False, soft_wrap=True)
+
+        build(recipe, out, show)
+    console.print(f"wrote {out}", highlight=False)

@@ -1,0 +1,144 @@
+"""`rltf eval`, `rollout`, `tasks` and `validate`: look at models and tasks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.table import Table
+
+from rltf.cli.main import fail
+from rltf.config import RunConfig
+from rltf.config_load import apply_override, config_from_json, validate_config
+from rltf.errors import UserError
+from rltf.evaluate import evaluate
+from rltf.metrics import rollout_record
+from rltf.registry import TASKS, build_engine, build_judge, build_task, default_task_config
+from rltf.report import percent, plain, transcript
+from rltf.rollout import RolloutCollector
+from rltf.run_dir import RunDir
+from rltf.seeds import derive_seed
+from rltf.types import Split
+from rltf.validate import validate
+
+
+def eval_command(
+    model: str, task: str | None, split: str, samples: int | None, settings: Sequence[str], json_output: bool
+) -> None:
+    """Evaluates a model or a run's trained model on a split."""
+    config = _settings_for(model, task, settings)
+    collector = _collector(config)
+    evaluation, _ = evaluate(
+        collector,
+        _split(split),
+        samples=samples or config.evaluation.samples,
+        temperature=config.evaluation.temperature,
+        problems=config.evaluation.problems,
+        seed=config.seed,
+    )
+    if json_output:
+        print(json.dumps({"task": config.task.name, "model": model, **evaluation.record()}))
+        return
+    table = Table(title=f"{model} on {config.task.name}, {split}", title_justify="left")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_row("single-turn accuracy", percent(evaluation.single_turn, evaluation.single_turn_interval))
+    table.add_row(f"pass@{evaluation.samples}, single turn", percent(evaluation.pass_at_k))
+    for turn, share in enumerate(evaluation.by_turn[1:], start=2):
+        interval = evaluation.second_turn_interval if turn == 2 else None
+        table.add_row(f"attempt {turn}, where it was needed", percent(share, interval))
+    table.add_row("solved at any turn", percent(evaluation.solved))
+    table.add_row("malformed first attempts", percent(evaluation.malformed))
+    table.add_row("first attempts cut at the limit", percent(evaluation.truncated))
+    table.add_row("tokens of a first attempt", f"{evaluation.tokens:.1f}")
+    table.add_row("problems x samples", f"{evaluation.problems} x {evaluation.samples}")
+    Console().print(table)
+
+
+def rollout_command(model: str, task: str | None, split: str, count: int, settings: Sequence[str]) -> None:
+    """Prints one transcript per problem."""
+    config = _settings_for(model, task, settings)
+    collector = _collector(config)
+    which = _split(split)
+    problems = [collector.task.problem(which, i) for i in range(min(count, collector.task.size(which)))]
+    groups = collector.collect(problems, 1, config.rollout.temperature, derive_seed(config.seed, "transcripts"))
+    console = Console()
+    for group in groups:
+        console.print(transcript(rollout_record(group.rollouts[0])))
+
+
+def tasks_command() -> None:
+    """Lists the tasks and their settings."""
+    table = Table("task", "setting", "default", "meaning")
+    for name, section in sorted(TASKS.items()):
+        for number, (field, info) in enumerate(section.model_fields.items()):
+            if field == "name":
+                table.add_row(name, "", "", section.__doc__ or "")
+            else:
+                table.add_row("", f"task.{field}", str(info.default), info.description or "", end_section=not number)
+    Console().print(table)
+
+
+def validate_command(name: str, problems: int, settings: Sequence[str]) -> None:
+    """Prints each check's outcome; exit status 1 if one failed."""
+    default_task_config(name)
+    config = _with_settings({"task": {"name": name}}, settings)
+    console = Console()
+    checks = validate(build_task(config.task), problems)
+    for check in checks:
+        verdict = "[green]holds[/green]" if check.passed else "[red]FAILS[/red]"
+        console.print(
+            f"{verdict}  {check.name}  ({check.checked:,} checked, {len(check.failures)} failed)", highlight=False
+        )
+        for failure in check.failures[:5]:
+            console.print(plain(f"    {failure}"))
+    if not all(check.passed for check in checks):
+        fail(f"{name} is not valid", 1)
+
+
+def _settings_for(model: str, task: str | None, settings: Sequence[str]) -> RunConfig:
+    """A run brings its own settings; a model the defaults. Whichever, the model named is the one that is used."""
+    path = Path(model)
+    if (path / "config.json").is_file() and (path / "metrics.jsonl").is_file():
+        run = RunDir.open(path)
+        if not run.model.is_dir():
+            raise UserError(f"{model}: the run has no trained model yet; finish it with rltf train --resume {model}")
+        data = config_from_json(run.read_text("config.json")).model_dump(mode="json")
+        data["engine"] |= {"model": str(run.model), "lora": None}
+        if task is not None and task != data["task"]["name"]:
+            data["task"] = {"name": task}
+    else:
+        data = {"engine": {"model": model}, "task": {"name": task or "binary_matrix"}}
+    default_task_config(data["task"]["name"])
+    return _with_settings(data, settings)
+
+
+def _with_settings(data: dict[str, Any], settings: Sequence[str]) -> RunConfig:
+    for setting in settings:
+        apply_override(data, setting)
+    return validate_config(data)
+
+
+def _collector(config: RunConfig) -> RolloutCollector:
+    task = build_task(config.task)
+    engine = build_engine(config)
+    return RolloutCollector(
+        task=task,
+        judge=build_judge(config.feedback, task),
+        renderer=engine.renderer,
+        generate=engine.generate,
+        max_tokens=engine.max_tokens,
+        config=config.rollout,
+        horizon=max(2, config.horizon),
+    )
+
+
+def _split(name: str) -> Split:
+    for split in get_args(Split):
+        if split == name:
+            known: Split = split
+            return known
+    raise UserError(f"--split {name}: unknown; choose one of {', '.join(get_args(Split))}")

@@ -1,0 +1,158 @@
+"""The command `rltf`. Every error that a user can mend is one line on stderr and exit status 2."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from rltf.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Reinforcement learning from text feedback.",
+)
+
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[RECIPE.toml] [section.field=value]...")]
+Model = Annotated[str, typer.Argument(metavar="MODEL_OR_RUN", help="A run, a model directory, a hub name or builtin.")]
+TaskName = Annotated[
+    str | None, typer.Option("--task", help="The task; by default that of the run, else binary_matrix.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Argument(metavar="[section.field=value]...", help="Settings, such as task.min_side=3.")
+]
+
+
+@app.command()
+def train(
+    settings: Overrides = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Where the run is written; by default a new one in runs/.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this interrupted run.")] = None,
+) -> None:
+    """Train a model from text feedback. Without arguments: the built-in model learns Binary Matrix in minutes."""
+    from rltf.cli.train import train_command
+
+    train_command(settings or [], run_dir, resume)
+
+
+@app.command("eval")
+def evaluate(
+    model: Model,
+    settings: Settings = None,
+    task: TaskName = None,
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    samples: Annotated[int | None, typer.Option("-k", "--samples", min=1, help="Rollouts per problem.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Accuracy of first attempts, and of attempts after feedback, with 95 % intervals."""
+    from rltf.cli.inspect import eval_command
+
+    eval_command(model, task, split, samples, settings or [], json_output)
+
+
+@app.command()
+def rollout(
+    model: Model,
+    settings: Settings = None,
+    task: TaskName = None,
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "validation",
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many problems.")] = 3,
+) -> None:
+    """Print full transcripts: question, attempt, score, feedback, next attempt."""
+    from rltf.cli.inspect import rollout_command
+
+    rollout_command(model, task, split, count, settings or [])
+
+
+@app.command()
+def tasks() -> None:
+    """List the tasks."""
+    from rltf.cli.inspect import tasks_command
+
+    tasks_command()
+
+
+@app.command()
+def validate(
+    task: Annotated[str, typer.Argument(metavar="TASK")],
+    settings: Settings = None,
+    problems: Annotated[int, typer.Option(min=1, help="Problems to check per split.")] = 100,
+) -> None:
+    """Prove without a model that a task's gold answers score 1, wrong ones do not, and feedback gives nothing away."""
+    from rltf.cli.inspect import validate_command
+
+    validate_command(task, problems, settings or [])
+
+
+@app.command("build-builtin")
+def build_builtin(
+    out: Annotated[Path, typer.Option(help="Where the model is written; must not exist.")] = Path("builtin-model"),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and corpus.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Pretraining steps; by default the recipe's.")] = None,
+) -> None:
+    """Make the built-in model anew. The same seed on the same machine gives the same bytes."""
+    from rltf.cli.build import build_command
+
+    build_command(out, seed, steps)
+
+
+def fail(message: str, status: int = 2) -> NoReturn:
+    """Ends the program with one line on stderr."""
+    line = " ".join(message.split())
+    Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(f"rltf: {line}")
+    raise SystemExit(status)
+
+
+def run() -> None:
+    """The entry point of the program `rltf`."""
+    # Hub and progress chatter of libraries would tear the live view.
+    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "TRANSFORMERS_NO_ADVISORY_WARNINGS"):
+        os.environ.setdefault(name, "1")
+    try:
+        app()
+    except UserError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail("stopped", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(1) from None
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+            place = f"{error.filename}: " if error.filename else ""
+            fail(f"{place}{error.strerror}; nothing that was saved is lost: mend it and go on with --resume")
+        raise
+
+
+class StopSignal:
+    """Ctrl-C asks for a stop after the current step; a second one stops at once."""
+
+    def __init__(self, announce: Callable[[], None]) -> None:
+        self._announce = announce
+        self._asked = False
+
+    def install(self) -> None:
+        """Takes over SIGINT and SIGTERM."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def __call__(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._asked
+
+    def _handle(self, number: int, frame: object) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        self._announce()

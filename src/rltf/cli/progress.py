@@ -1,0 +1,122 @@
+"""Progress of a run: a live view on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from rltf.evaluate import Evaluation
+from rltf.report import percent
+
+_SMOOTHING = 0.1
+_PLAIN_LINES_SECONDS = 5.0
+
+
+class RunProgress:
+    """Shows what the trainer reports. Accuracies and loss are running means over about ten steps."""
+
+    def __init__(self, console: Console, steps: int) -> None:
+        self._console, self._steps = console, steps
+        self._means: dict[str, float] = {}
+        self._first_step: int | None = None
+        self._step = 0
+        self._spent = 0.0
+        self._last_line = 0.0
+        self._phase = "loading"
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            auto_refresh=False,
+        )
+        self._task = self._bar.add_task("training", total=steps)
+        self._live: Live | None = None
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Keeps the live view on the screen, where there is one."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(console=self._console, get_renderable=self._view, refresh_per_second=4, transient=True) as self._live:
+            yield
+
+    def phase(self, name: str) -> None:
+        """Long work outside the steps begins."""
+        self._phase = name
+        if self._live is None:
+            self._console.print(name, highlight=False)
+
+    def step(self, step: int, metrics: dict[str, float], timing: dict[str, float]) -> None:
+        """A step is done."""
+        self._first_step = step - 1 if self._first_step is None else self._first_step
+        self._step, self._spent = step, self._spent + timing["seconds"]
+        self._phase = "training"
+        loss = sum(value for name, value in metrics.items() if name.startswith("loss/"))
+        shown = {
+            "single-turn": metrics["accuracy/turn0"],
+            "second-turn": metrics.get("accuracy/turn1"),
+            "loss": loss,
+            "tokens/s": timing["tokens_per_second"],
+        }
+        for name, value in shown.items():
+            if value is not None:
+                old = self._means.get(name, value)
+                self._means[name] = old + _SMOOTHING * (value - old)
+        self._bar.update(self._task, completed=step)
+        if self._live is None and (time.monotonic() - self._last_line > _PLAIN_LINES_SECONDS or step == self._steps):
+            self._last_line = time.monotonic()
+            figures = "  ".join(f"{name} {text}" for name, text in self._figures().items())
+            self._console.print(f"step {step}/{self._steps}  {figures}", highlight=False, soft_wrap=True)
+
+    def evaluation(self, step: int, evaluation: Evaluation) -> None:
+        """An evaluation is done."""
+        self._console.print(
+            f"{evaluation.split} problems after step {step}: "
+            f"single-turn {percent(evaluation.single_turn, evaluation.single_turn_interval)}, "
+            f"second-turn {percent(evaluation.second_turn, evaluation.second_turn_interval)}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _figures(self) -> dict[str, str]:
+        figures = {
+            name: f"{100 * mean:.1f} %"
+            if name.endswith("turn")
+            else f"{mean:,.0f}"
+            if name == "tokens/s"
+            else f"{mean:.3f}"
+            for name, mean in self._means.items()
+        }
+        return {**figures, "time left": _duration(self._seconds_left())}
+
+    def _seconds_left(self) -> float:
+        done = self._step - (self._first_step or 0)
+        return self._spent / max(1, done) * (self._steps - self._step)
+
+    def _view(self) -> Table:
+        view = Table.grid(padding=(0, 3))
+        if self._means:
+            figures = self._figures()
+            view.add_row(*figures.keys())
+            view.add_row(*(f"[bold]{text}[/bold]" for text in figures.values()))
+        outer = Table.grid()
+        outer.add_row(self._bar if self._phase == "training" else self._phase + " ...")
+        outer.add_row(view)
+        return outer
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,93 @@
+"""`rltf train`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from rltf.cli.main import StopSignal, fail
+from rltf.cli.progress import RunProgress
+from rltf.config import RunConfig
+from rltf.config_load import config_from_json, config_to_json, load_config
+from rltf.environment import environment
+from rltf.errors import UserError
+from rltf.registry import build_engine, build_judge, build_task
+from rltf.report import run_report
+from rltf.run_dir import RunDir, unused_path
+from rltf.trainer import Interrupted, Trainer
+
+RUNS = Path("runs")
+
+
+def train_command(settings: list[str], path: Path | None, resume: Path | None) -> None:
+    """Starts a run or goes on with one, shows its progress and prints its report."""
+    console = Console()
+    if resume is not None:
+        config, run = _resumed(resume, settings, path)
+        if run.has("summary.json"):
+            console.print(f"{run.path} is finished already.", highlight=False)
+            console.print(run_report(run, json.loads(run.read_text("summary.json"))))
+            return
+        engine = build_engine(config)
+    else:
+        config = _config(settings)
+        _check_task(config)
+        name = f"{config.task.name}-{config.objective.name}-seed{config.seed}"
+        path = path if path is not None else unused_path(RUNS, name)
+        RunDir.check_free(path)
+        # A model that cannot be loaded leaves no directory behind.
+        engine = build_engine(config)
+        run = RunDir.create(path)
+        run.write_text("environment.json", json.dumps(environment(), indent=2) + "\n")
+        run.write_text("config.json", config_to_json(config))
+    console.print(
+        f"{config.objective.name} on {config.task.name} with {config.engine.model}: {config.trainer.steps} steps of "
+        f"{config.trainer.groups_per_batch} x {config.trainer.group_size} rollouts, run directory {run.path}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    progress = RunProgress(console, config.trainer.steps)
+    stop = StopSignal(lambda: progress.phase("stopping after this step (again: at once)"))
+    task = build_task(config.task)
+    trainer = Trainer(
+        config=config,
+        run_dir=run,
+        engine=engine,
+        task=task,
+        judge=build_judge(config.feedback, task),
+        observer=progress,
+        stop_requested=stop,
+    )
+    stop.install()
+    try:
+        with progress.shown():
+            summary = trainer.run()
+    except Interrupted as interrupted:
+        fail(f"stopped after step {interrupted.step}, all saved; go on with: rltf train --resume {run.path}", 130)
+    run.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
+    console.print(run_report(run, summary))
+
+
+def _config(settings: list[str]) -> RunConfig:
+    recipes = [text for text in settings if "=" not in text]
+    if len(recipes) > 1:
+        raise UserError(f"{recipes[1]!r} is a second recipe; give one, and settings as section.field=value")
+    recipe = Path(recipes[0]) if recipes else None
+    return load_config(recipe, [text for text in settings if "=" in text])
+
+
+def _resumed(resume: Path, settings: list[str], path: Path | None) -> tuple[RunConfig, RunDir]:
+    if settings or path is not None:
+        raise UserError("--resume goes on with a run exactly as it was started; give no settings and no --run-dir")
+    run = RunDir.open(resume)
+    run.lock()
+    return config_from_json(run.read_text("config.json")), run
+
+
+def _check_task(config: RunConfig) -> None:
+    """Finds settings that give too few problems before a model is loaded or a directory is made."""
+    task = build_task(config.task)
+    used = min(task.size("train"), config.trainer.steps * config.trainer.groups_per_batch)
+    task.problem("train", used - 1)

@@ -1,0 +1,92 @@
+"""What a run's directory says, as tables for people. Reads nothing but the directory."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rltf.run_dir import RunDir
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Untrusted text for a terminal: no markup is read, and control characters show as `\\ufffd`."""
+    return Text(_CONTROL.sub("\ufffd", text), style=style)
+
+
+def percent(value: float | None, interval: float | None = None) -> str:
+    """A share as a number of per cent with its interval, such as `71.2 ± 2.9 %`; `-` for None."""
+    if value is None:
+        return "-"
+    return f"{100 * value:.1f} %" if interval is None else f"{100 * value:.1f} ± {100 * interval:.1f} %"
+
+
+def run_report(run: RunDir, summary: dict[str, Any]) -> RenderableType:
+    """The end of a run: its table, the examples before and after, and where everything lies."""
+    before, after = summary["before"], summary["after"]
+    table = Table(title=f"{summary['method']} on {summary['task']}, seed {summary['seed']}", title_justify="left")
+    table.add_column("")
+    table.add_column("before", justify="right")
+    table.add_column("after", justify="right")
+    for label, name in (("single-turn accuracy", "single_turn"), ("second-turn accuracy", "second_turn")):
+        cells = [percent(figures[name], figures[f"{name}_interval"]) for figures in (before, after)]
+        table.add_row(label, *cells)
+    table.add_row("solved within the turns", percent(before["solved"]), percent(after["solved"]))
+    table.add_section()
+    table.add_row("rollouts", "", f"{summary['rollouts']:,}")
+    table.add_row("tokens sampled", "", f"{summary['tokens']:,}")
+    table.add_row("seconds", "", f"{summary['seconds']:,}")
+    where = Table(box=None, show_header=False, padding=(0, 1))
+    for name, meaning in (
+        ("model", "the trained model, for AutoModelForCausalLM.from_pretrained"),
+        ("rollouts.jsonl", "every attempt with its score and feedback"),
+        ("metrics.jsonl", "one line per step"),
+        ("summary.json", "these figures"),
+    ):
+        where.add_row(plain(str(run.path / name), "bold"), meaning)
+    note = Text(
+        f"Accuracy on {summary['test_problems']} test problems that no training step saw, ± 95 %. "
+        "Single-turn: the first attempt, without feedback. Second-turn: the next attempt, after a wrong first one."
+    )
+    return Group(table, note, Text(), *_examples(run), where)
+
+
+def _examples(run: RunDir) -> list[RenderableType]:
+    records = [record for record in run.records("evaluations.jsonl") if record["split"] == "test"]
+    rows: list[RenderableType] = []
+    for before, after in zip(records[0]["examples"], records[-1]["examples"], strict=True):
+        question = before["turns"][0]["prompt"][-1]["content"]
+        table = Table(title=plain(f"{before['task']}, test problem {before['problem']}"), title_justify="left")
+        table.add_column("question")
+        for when, example in (("before", before), ("after", after)):
+            verdict = "right" if example["turns"][0]["score"]["correct"] else "wrong"
+            table.add_column(f"{when}: {verdict}")
+        table.add_row(plain(question), *(plain(example["turns"][0]["text"]) for example in (before, after)))
+        rows.append(table)
+    return rows
+
+
+def transcript(record: dict[str, Any]) -> RenderableType:
+    """One rollout record as a readable transcript."""
+    rows: list[RenderableType] = [
+        plain(f"{record['task']}, {record['split']} problem {record['problem']}: {record['status']}", "bold")
+    ]
+    for number, turn in enumerate(record["turns"]):
+        for message in turn["prompt"]:
+            rows += [Text(message["role"], style="bold cyan"), plain(message["content"])]
+        score = turn["score"]
+        verdict = f"turn {number}: reward {score['reward']:g}, {score['explanation']}"
+        if turn["status"] != "stop":
+            verdict += f" (ended by {turn['status']})"
+        rows += [Text("assistant", style="bold green"), plain(turn["text"]), plain(verdict, "italic")]
+        feedback = turn["feedback"]
+        if feedback is not None:
+            kind = "feedback" if "text" in feedback else "feedback failed"
+            rows.append(plain(f"{kind} ({feedback['source']}):", "bold yellow"))
+            rows.append(plain(feedback.get("text", feedback.get("failure", ""))))
+    return Group(*rows, Text())

@@ -1,0 +1,126 @@
+"""Proves a task without a model: gold scores 1, nothing else does, nothing raises, feedback tells no answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import get_args
+
+from rltf.seeds import derive_seed
+from rltf.tasks.base import FeedbackLevel, Task
+from rltf.types import Problem, Split
+
+GARBAGE = (
+    "",
+    " ",
+    "\x00\x1b[31m\ud800",
+    "<answer></answer>",
+    "<answer>",
+    "</answer><answer>",
+    "<answer>__import__('os').system('exit 1')</answer>",
+    "<answer>[[0]]</answer>",
+    "<answer>nan inf -1 1e9</answer>",
+    "<answer>" + "9" * 5000 + "</answer>",
+    "<answer>" * 2000,
+    "<answer>\n" + "0 " * 5000 + "\n</answer>",
+    "\u0660 \u0661 \u2460 {answer} {0} %s <|end|>",
+    "I do not know.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One property of a task and how often it held."""
+
+    name: str
+    checked: int
+    failures: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether it held every time, at least once."""
+        return self.checked > 0 and not self.failures
+
+
+def validate(task: Task, problems_per_split: int, seed: int = 0) -> list[Check]:
+    """Runs every check on the first problems of each split."""
+    problems = [
+        task.problem(split, index)
+        for split in get_args(Split)
+        for index in range(min(problems_per_split, task.size(split)))
+    ]
+    rng = Random(derive_seed(seed, "validate"))
+    return [
+        _check("the gold answer scores 1", (_gold(task, problem) for problem in problems)),
+        _check(
+            "a perturbed answer scores below 1",
+            (_below_one(task, problem, text) for problem in problems for text in task.perturbations(problem, rng)),
+        ),
+        _check(
+            "garbage scores 0 with an explanation and does not raise",
+            (_garbage(task, problem, text) for problem in problems for text in GARBAGE),
+        ),
+        _check(
+            "no feedback reveals the answer",
+            (
+                _feedback(task, problem, text, level)
+                for problem in problems
+                for level in get_args(FeedbackLevel)
+                for text in (*task.perturbations(problem, rng), *GARBAGE, task.write_answer(problem.answer))
+            ),
+        ),
+        _splits_disjoint(problems),
+    ]
+
+
+def _check(name: str, outcomes: Iterator[str]) -> Check:
+    """Collects outcomes; each is empty where the property held, else says where it did not."""
+    collected = list(outcomes)
+    return Check(name=name, checked=len(collected), failures=tuple(filter(None, collected)))
+
+
+def _place(problem: Problem) -> str:
+    return f"{problem.split} problem {problem.index}"
+
+
+def _gold(task: Task, problem: Problem) -> str:
+    score = task.score(problem, task.write_answer(problem.answer))
+    return "" if score.reward == 1.0 and score.correct else f"{_place(problem)}: {score.explanation}"
+
+
+def _below_one(task: Task, problem: Problem, text: str) -> str:
+    score = task.score(problem, text)
+    return "" if score.reward < 1.0 and not score.correct else f"{_place(problem)}: {text!r} scores {score.reward}"
+
+
+def _garbage(task: Task, problem: Problem, text: str) -> str:
+    try:
+        score = task.score(problem, text)
+    except Exception as error:  # the property is that nothing at all is raised
+        return f"{_place(problem)}: {text[:60]!r} raises {error!r}"
+    if score.reward == 0.0 and not score.correct and score.explanation:
+        return ""
+    return f"{_place(problem)}: {text[:60]!r} scores {score.reward} ({score.explanation!r})"
+
+
+def _feedback(task: Task, problem: Problem, text: str, level: FeedbackLevel) -> str:
+    try:
+        feedback = task.feedback(problem, text, task.score(problem, text), level)
+    except Exception as error:  # as above
+        return f"{_place(problem)}: feedback on {text[:60]!r} raises {error!r}"
+    if not feedback.strip():
+        return f"{_place(problem)}: feedback on {text[:60]!r} is empty"
+    if task.reveals_answer(problem, feedback) or problem.answer in feedback:
+        return f"{_place(problem)}: {level} feedback reveals the answer: {feedback!r}"
+    return ""
+
+
+def _splits_disjoint(problems: list[Problem]) -> Check:
+    prompts = [problem.prompt for problem in problems]
+    repeated = {prompt for prompt in prompts if prompts.count(prompt) > 1}
+    return Check(
+        name="no problem stands twice, within or across splits",
+        checked=len(prompts),
+        failures=tuple(f"repeated: {prompt[-80:]!r}" for prompt in sorted(repeated)),
+    )
