@@ -32,12 +32,16 @@ class Recipe:
     heads: int = 4
     feed_forward: int = 384
     context: int = 1024
+    rope_theta: float = 500.0
+    """Small, as the texts are short: fewer rotary pairs turn too slowly to tell positions apart."""
     steps: int = 1500
     dialogues_per_step: int = 96
     learning_rate: float = 2e-3
     warmup_steps: int = 50
-    easy_share: float = 0.6
-    """Share of the steps over which the difficulty of the corpus rises from 0 to 1."""
+    easy_until: float = 0.2
+    """Up to this share of the steps the corpus has difficulty 0 ..."""
+    hard_from: float = 0.7
+    """... and from this share on, 1; in between it rises linearly."""
 
 
 SPEAKERS: tuple[Speaker, ...] = (MatrixSpeaker(),)
@@ -53,7 +57,7 @@ def build(recipe: Recipe, path: Path, progress: Callable[[int, Mapping[str, floa
     )
     for step in range(recipe.steps):
         rng = Random(derive_seed(recipe.seed, "corpus", step))
-        difficulty = min(1.0, step / (recipe.easy_share * recipe.steps))
+        difficulty = min(1.0, max(0.0, (step / recipe.steps - recipe.easy_until) / (recipe.hard_from - recipe.easy_until)))
         samples: list[TrainingSample] = []
         for index in range(recipe.dialogues_per_step):
             for exchange in exchanges(SPEAKERS[index % len(SPEAKERS)], rng, difficulty):
@@ -96,6 +100,7 @@ def _write_untrained(recipe: Recipe, path: Path) -> None:
         num_key_value_heads=recipe.heads,
         max_position_embeddings=recipe.context,
         tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": recipe.rope_theta},
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

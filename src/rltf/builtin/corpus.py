@@ -70,11 +70,11 @@ def exchanges(speaker: Speaker, rng: Random, difficulty: float) -> list[Exchange
         unrelated, _ = speaker.random_revision(problem, attempt, rng, difficulty)
         learned.append(Exchange(kind="request", messages=feedback_request(question, attempt), reply=unrelated))
     for _ in range(REVISIONS):
-        form: ConversationForm = "single_message" if rng.random() < SINGLE_MESSAGE_SHARE else "continued"
+        form: ConversationForm = "single_message" if rng.random() < SINGLE_MESSAGE_SHARE * difficulty else "continued"
         feedback, revision = speaker.random_revision(problem, attempt, rng, difficulty)
         messages = next_turn(problem, question, attempt, feedback, form)
         learned.append(Exchange(kind="revision", messages=messages, reply=revision))
-        if rng.random() < THIRD_TURN_SHARE:
+        if rng.random() < THIRD_TURN_SHARE * difficulty:
             feedback, third = speaker.random_revision(problem, revision, rng, difficulty)
             messages = next_turn(problem, messages, revision, feedback, form)
             learned.append(Exchange(kind="revision", messages=messages, reply=third))

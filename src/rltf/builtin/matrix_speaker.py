@@ -12,7 +12,9 @@ from rltf.types import Problem
 SIDES, SIDE_WEIGHTS = (3, 4), (1, 6)
 GUESSES, GUESS_WEIGHTS = (1, 2, 3, 4), (60, 33, 6, 1)
 """What the model guesses, blindly, for a cell that the question shows as 1."""
-MOST_CHANGES = 10
+MOST_CHANGES = 12
+LOCATED_SIDE = 5
+COUNTS = tuple(f"{count} cells are wrong." for count in range(2, LOCATED_SIDE**2 + 1))
 NO_ANSWER = "There is no answer between <answer> and </answer>."
 
 
@@ -71,11 +73,19 @@ class MatrixSpeaker:
 
     def vocabulary(self) -> Iterator[str]:
         """A question, an answer and every kind of feedback."""
-        matrix = _rows([0, 1, 2, 3, 4, 5, 6, 7, 8, 9] * 10, 10)
-        yield pose(matrix)
+        # Every digit at the start of a row and within one.
+        yield pose(tuple((digit, digit) for digit in range(10)))
         yield _answer([0, 1, 2, 3], 2)
-        yield "\n".join(locate(i, i, too_small) for i in range(9) for too_small in (True, False))
-        yield from ("1 cell is wrong.", "2 cells are wrong.", CORRECT_FEEDBACK, INCORRECT_FEEDBACK, NO_ANSWER)
+        for row in range(LOCATED_SIDE):
+            for column in range(LOCATED_SIDE):
+                for too_small in (True, False):
+                    # Inside a list of sentences, and as its last one before a blank line.
+                    yield locate(row, column, too_small) + "\n" + NO_ANSWER
+                    yield locate(row, column, too_small) + "\n\n" + NO_ANSWER
+                    yield locate(row, column, too_small)
+        for text in ("1 cell is wrong.", *COUNTS, CORRECT_FEEDBACK, INCORRECT_FEEDBACK, NO_ANSWER):
+            yield text
+            yield text + "\n\n" + NO_ANSWER
         yield "Line 1 of the answer is not a row of numbers."
         yield "The answer has 1 rows; the matrix has 2."
         yield "Row 1 of the answer has 1 numbers; the matrix has 2 columns."

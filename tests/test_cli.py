@@ -1,0 +1,256 @@
+"""The command line as a user runs it: real processes, small models."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
+SMALL = (
+    "trainer.steps=2",
+    "trainer.groups_per_batch=2",
+    "trainer.group_size=2",
+    "trainer.warmup_steps=1",
+    "evaluation.problems=4",
+    "evaluation.samples=1",
+    "rollout.max_new_tokens=12",
+    "task.train_size=50",
+    "task.validation_size=5",
+    "task.test_size=5",
+    "engine.device=cpu",
+)
+
+
+def rltf(*arguments: str, cwd: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
+    """Runs the command and checks its exit status; a traceback is never right."""
+    done = subprocess.run(
+        [sys.executable, "-m", "rltf", *arguments], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "rltf", *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_lines(path: Path, count: int, process: subprocess.Popen[str], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        if path.is_file() and path.read_bytes().count(b"\n") >= count:
+            return
+        time.sleep(0.01)
+    if process.poll() is None:
+        process.kill()
+        raise AssertionError(f"{path} never had {count} lines")
+
+
+def jsonl(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("recipe", [r for r in RECIPES if r.stem != "hf_lora"], ids=lambda path: path.stem)
+def test_each_recipe_trains(recipe: Path, tiny_model: Path, tmp_path: Path) -> None:
+    done = rltf("train", str(recipe), *SMALL, f"engine.model={tiny_model}", "--run-dir", "run", cwd=tmp_path)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["method"] == recipe.stem
+    assert summary["task"] == "binary_matrix"
+    assert (summary["steps"], summary["rollouts"], summary["seed"]) == (2, 8, 0)
+    assert summary["tokens"] > 0
+    assert summary["seconds"] > 0
+    for when in ("before", "after"):
+        assert 0.0 <= summary[when]["single_turn"] <= 1.0
+        assert 0.0 <= summary[when]["second_turn"] <= 1.0
+    assert [record["step"] for record in jsonl(tmp_path / "run" / "metrics.jsonl")] == [1, 2]
+    rollouts = jsonl(tmp_path / "run" / "rollouts.jsonl")
+    assert len(rollouts) == 8
+    turn = rollouts[0]["turns"][0]
+    assert {"prompt", "text", "score", "feedback", "status", "prompt_tokens", "completion_tokens", "weights"} <= set(turn)
+    assert turn["score"]["explanation"]
+    assert "single-turn accuracy" in done.stdout
+    assert "time left" in done.stdout
+    assert str(Path("run") / "model") in done.stdout.replace("\n", "")
+
+
+def test_recipes_that_need_a_gpu_are_valid() -> None:
+    from rltf.config_load import load_config
+
+    for recipe in RECIPES:
+        assert load_config(recipe, []).task.name == "binary_matrix"
+
+
+def test_the_trained_model_can_be_evaluated_and_shown(tiny_model: Path, tmp_path: Path) -> None:
+    rltf("train", *SMALL, f"engine.model={tiny_model}", "--run-dir", "run", cwd=tmp_path)
+    done = rltf("eval", "run", "--task", "binary_matrix", "-k", "2", "--json", cwd=tmp_path)
+    figures = json.loads(done.stdout)
+    assert figures["samples"] == 2
+    assert figures["problems"] == 4
+    assert 0.0 <= figures["single_turn"] <= figures["pass_at_k"] <= 1.0
+    table = rltf("eval", str(Path("run") / "model"), "--task", "binary_matrix", *SMALL[4:], cwd=tmp_path)
+    assert "single-turn accuracy" in table.stdout
+    shown = rltf("rollout", "run", "-n", "1", cwd=tmp_path)
+    assert "Find the distance to the nearest 0" in shown.stdout
+    assert "feedback (rules:located)" in shown.stdout
+
+
+def test_lora_trains_from_the_command_line(tiny_model: Path, tmp_path: Path) -> None:
+    rltf(
+        "train", *SMALL, f"engine.model={tiny_model}", "engine.lora.rank=2", "engine.lora.alpha=2", "--run-dir", "run",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert json.loads((tmp_path / "run" / "model" / "config.json").read_text())["model_type"] == "llama"
+
+
+KILL = (
+    *SMALL[1:],
+    "trainer.steps=8",
+    "trainer.save_every=3",
+    "trainer.minibatches=2",
+    "evaluation.every=4",
+    "objective.name=rltf_sd_fm",
+)
+
+
+def outcome(run: Path) -> dict[str, bytes]:
+    names = ("metrics.jsonl", "rollouts.jsonl", "evaluations.jsonl", "model/model.safetensors")
+    return {name: (run / name).read_bytes() for name in names}
+
+
+def test_killed_runs_resume_to_the_same_last_bit(tiny_model: Path, tmp_path: Path) -> None:
+    settings = (*KILL, f"engine.model={tiny_model}")
+    rltf("train", *settings, "--run-dir", "whole", cwd=tmp_path)
+    process = start("train", *settings, "--run-dir", "killed", cwd=tmp_path)
+    rng = random.Random(time.time_ns())
+    for lines in (1, 4, 6):
+        wait_for_lines(tmp_path / "killed" / "metrics.jsonl", lines, process)
+        time.sleep(rng.random() * 0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process = start("train", "--resume", "killed", cwd=tmp_path)
+    assert process.wait(timeout=300) == 0, process.communicate()
+    assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+    again = rltf("train", "--resume", "killed", cwd=tmp_path)
+    assert "finished already" in again.stdout
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tiny_model: Path, tmp_path: Path) -> None:
+    settings = (*KILL, f"engine.model={tiny_model}")
+    rltf("train", *settings, "--run-dir", "whole", cwd=tmp_path)
+    process = start("train", *settings, "--run-dir", "stopped", cwd=tmp_path)
+    wait_for_lines(tmp_path / "stopped" / "metrics.jsonl", 2, process)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert "rltf train --resume stopped" in stderr
+    rltf("train", "--resume", "stopped", cwd=tmp_path)
+    assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
+
+
+def test_two_processes_cannot_work_on_one_run(tiny_model: Path, tmp_path: Path) -> None:
+    process = start("train", *KILL, "trainer.steps=500", f"engine.model={tiny_model}", "--run-dir", "run", cwd=tmp_path)
+    wait_for_lines(tmp_path / "run" / "metrics.jsonl", 1, process)
+    done = rltf("train", "--resume", "run", cwd=tmp_path, status=2)
+    process.kill()
+    process.communicate()
+    assert "another process" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("trainer.step=1",), "trainer.step: unknown setting; did you mean steps?"),
+        (("trainer.steps=many",), "trainer.steps='many': input should be a valid integer"),
+        (("trainer.steps=0",), "trainer.steps=0: input should be greater than 0"),
+        (("trainer.learning_rate=nan",), "trainer.learning_rate"),
+        (("trainer.minibatches=5",), "choose a divisor"),
+        (("trainer.group_size=1",), "trainer.group_size=1"),
+        (("rollout.horizon=1",), "rollout.horizon=1 leaves rltf_sd nothing to learn from"),
+        (("objective.name=grpo", "rollout.horizon=2"), "grpo is single-turn"),
+        (("objective.name=grpo", "objective.sd.coefficient=1"), "objective.sd: is no setting of objective.name=grpo"),
+        (("objective.name=rltf",), "objective.name='rltf': unknown"),
+        (("objective.sd.ratio=full",), "ratio_denominator=feedback_conditioned"),
+        (("rollout.early_termination=false",), "rollout.feedback_on_correct=true"),
+        (("engine.gradient_checkpointing=true",), "engine.share_prefixes=false"),
+        (("engine.model=./missing",), "engine.model=./missing: no such directory"),
+        (("task.name=chess",), "task.name"),
+        (("task.min_side=2", "task.max_side=2"), "task.test_size=200: these task settings give only"),
+        (("task.min_distance=9",), "task.test_size=200"),
+        (("missing.toml",), "missing.toml: cannot be read"),
+        (("steps",), "steps: cannot be read"),
+        (("=5",), "section.field=value"),
+        (("seed.x=1",), "seed"),
+        (("--resume", "nowhere"), "nowhere: is no run directory"),
+    ],
+)
+def test_wrong_input_is_one_clear_line(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = rltf("train", *arguments, cwd=tmp_path, status=2)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir()), "nothing was started"
+
+
+def test_a_broken_recipe_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("[trainer\nsteps = 1")
+    assert "is not valid TOML" in rltf("train", "bad.toml", cwd=tmp_path, status=2).stderr
+
+
+def test_a_used_run_directory_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "precious.txt").write_text("keep")
+    done = rltf("train", *SMALL, f"engine.model={tiny_model}", "--run-dir", "run", cwd=tmp_path, status=2)
+    assert "exists already" in done.stderr
+    assert (tmp_path / "run" / "precious.txt").read_text() == "keep"
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="needs root to mount a small disk")
+def test_a_full_disk_is_one_clear_line_and_the_run_resumes(tiny_model: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip("cannot mount a small disk here")
+    try:
+        settings = (*KILL, f"engine.model={tiny_model}")
+        done = rltf("train", *settings, "--run-dir", str(disk / "run"), cwd=tmp_path, status=2)
+        assert "No space left on device" in done.stderr
+        assert done.stderr.count("\n") == 1
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        rltf("train", "--resume", str(disk / "run"), cwd=tmp_path)
+        rltf("train", *settings, "--run-dir", "whole", cwd=tmp_path)
+        assert outcome(disk / "run") == outcome(tmp_path / "whole")
+    finally:
+        subprocess.run(["umount", str(disk)], check=False)
+
+
+def test_tasks_and_validate(tmp_path: Path) -> None:
+    assert "binary_matrix" in rltf("tasks", cwd=tmp_path).stdout
+    done = rltf("validate", "binary_matrix", "--problems", "5", cwd=tmp_path)
+    assert done.stdout.count("holds") == 5
+    assert "unknown" in rltf("validate", "chess", cwd=tmp_path, status=2).stderr
+
+
+def test_build_builtin_gives_the_same_bytes_twice(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        rltf("build-builtin", "--out", name, "--steps", "2", cwd=tmp_path)
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert "model.safetensors" in names
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert "exists already" in rltf("build-builtin", "--out", "a", cwd=tmp_path, status=2).stderr

@@ -1,0 +1,328 @@
+"""The torch engine on a small model: what it samples, scores and trains agrees with itself and with transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rltf.config import LoraConfig, TorchEngineConfig, TrainerConfig
+from rltf.engines.torch_engine import TorchEngine
+from rltf.errors import UserError
+from rltf.types import Finish, SamplingParams, TrainingSample
+
+PROMPTS = [(5, 6, 7, 8), (5, 6, 7, 9, 10, 11), (5, 6, 20), (5, 6, 7, 8, 30, 31, 32)]
+
+
+def build(path: Path, temperature: float = 1.0, **settings: Any) -> TorchEngine:
+    trainer = TrainerConfig(learning_rate=1e-2, max_grad_norm=None)
+    return TorchEngine(TorchEngineConfig(model=str(path), device="cpu", **settings), trainer, temperature)
+
+
+def samples(count: int = 8, *, entropy: float = 0.0) -> list[TrainingSample]:
+    rng = np.random.default_rng(0)
+    result = []
+    for i in range(count):
+        length = int(rng.integers(1, 9))
+        result.append(
+            TrainingSample(
+                prompt_tokens=PROMPTS[i % len(PROMPTS)],
+                completion_tokens=tuple(rng.integers(4, 60, size=length).tolist()),
+                weights=rng.normal(size=length).astype(np.float32),
+                loss=("cross_entropy", "importance_sampling", "ppo", "cispo")[i % 4],  # type: ignore[arg-type]
+                old_logprobs=rng.normal(-6.0, 0.3, size=length).astype(np.float32),
+                entropy_weight=entropy,
+                component=("policy", "distillation")[i % 2],
+                rollout=i,
+                turn=0,
+            )
+        )
+    return result
+
+
+def gradient(engine: TorchEngine, batch: list[TrainingSample], normalizer: float = 1.0) -> torch.Tensor:
+    engine._optimizer.zero_grad()
+    engine.forward_backward(batch, normalizer)
+    return torch.cat([p.grad.flatten() for p in engine._trainable.values() if p.grad is not None]).clone()
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_sampling_logprobs_equal_recomputed_ones(tiny_model: Path, share: bool, temperature: float) -> None:
+    engine = build(tiny_model, temperature, share_prefixes=share)
+    sampling = SamplingParams(max_tokens=12, temperature=temperature)
+    completions = engine.generate(PROMPTS, 3, sampling, seed=1)
+    pairs = [(p, c.tokens) for p, group in zip(PROMPTS, completions, strict=True) for c in group]
+    recomputed = engine.score(pairs)
+    for completion, logprobs in zip([c for group in completions for c in group], recomputed, strict=True):
+        np.testing.assert_allclose(completion.logprobs, logprobs, atol=2e-5)
+
+
+def test_scores_equal_those_of_a_plain_forward_pass(tiny_model: Path) -> None:
+    engine = build(tiny_model)
+    pairs = [(prompt, (12, 13, 14)) for prompt in PROMPTS]
+    for (prompt, completion), logprobs in zip(pairs, engine.score(pairs), strict=True):
+        with torch.no_grad():
+            logits = engine._model(torch.tensor([[*prompt, *completion]])).logits[0]
+        plain = torch.log_softmax(logits, -1)[len(prompt) - 1 : -1].gather(1, torch.tensor(completion)[:, None])[:, 0]
+        np.testing.assert_allclose(logprobs, plain.numpy(), atol=2e-5)
+
+
+def test_samples_do_not_depend_on_how_they_are_batched(tiny_model: Path) -> None:
+    sampling = SamplingParams(max_tokens=10)
+    plain = build(tiny_model).generate(PROMPTS, 4, sampling, seed=3)
+    for settings in ({"decode_batch": 4}, {"micro_batch_tokens": 8}, {"share_prefixes": False}):
+        other = build(tiny_model, **settings).generate(PROMPTS, 4, sampling, seed=3)
+        assert [[c.tokens for c in group] for group in other] == [[c.tokens for c in group] for group in plain]
+
+
+def test_the_seed_decides_the_samples(tiny_model: Path) -> None:
+    engine, sampling = build(tiny_model), SamplingParams(max_tokens=10)
+    first = [c.tokens for group in engine.generate(PROMPTS, 4, sampling, seed=3) for c in group]
+    assert first == [c.tokens for group in engine.generate(PROMPTS, 4, sampling, seed=3) for c in group]
+    assert first != [c.tokens for group in engine.generate(PROMPTS, 4, sampling, seed=4) for c in group]
+
+
+def test_samples_follow_the_models_distribution(tiny_model: Path) -> None:
+    engine = build(tiny_model)
+    drawn = engine.generate([PROMPTS[0]], 4000, SamplingParams(max_tokens=1), seed=0)[0]
+    counts = np.bincount([c.tokens[0] for c in drawn], minlength=200)
+    with torch.no_grad():
+        expected = torch.softmax(engine._model(torch.tensor([PROMPTS[0]])).logits[0, -1], -1).numpy()
+    likely = np.argsort(expected)[-5:]
+    deviation = np.abs(counts[likely] / 4000 - expected[likely])
+    assert (deviation < 5 * np.sqrt(expected[likely] / 4000)).all()
+
+
+def test_greedy_sampling_takes_the_most_likely_token(tiny_model: Path) -> None:
+    engine = build(tiny_model)
+    completion = engine.generate([PROMPTS[1]], 1, SamplingParams(max_tokens=5, temperature=0.0), seed=0)[0][0]
+    tokens = list(PROMPTS[1])
+    for token in completion.tokens:
+        with torch.no_grad():
+            assert token == int(engine._model(torch.tensor([tokens])).logits[0, -1].argmax())
+        tokens.append(token)
+
+
+def test_a_completion_ends_with_its_stop_token_or_is_marked_as_cut(tiny_model: Path) -> None:
+    engine = build(tiny_model)
+    stops = set(range(0, 200))
+    engine.renderer.stop_tokens = tuple(stops)
+    finished = {Finish.STOP: 0, Finish.LENGTH: 0}
+    for completion in engine.generate([PROMPTS[0]], 64, SamplingParams(max_tokens=6), seed=0)[0]:
+        finished[completion.finish] += 1
+        assert (completion.tokens[-1] in stops) == (completion.finish == Finish.STOP)
+        assert stops.isdisjoint(completion.tokens[:-1])
+        assert len(completion.tokens) == 6 or completion.finish == Finish.STOP
+    assert all(finished.values())
+
+
+def test_the_split_into_micro_batches_changes_the_gradient_by_rounding_only(tiny_model: Path) -> None:
+    whole = gradient(build(tiny_model, micro_batch_tokens=10_000), samples())
+    one_by_one = gradient(build(tiny_model, micro_batch_tokens=1), samples())
+    unshared = gradient(build(tiny_model, share_prefixes=False), samples())
+    assert whole.norm() > 0.1
+    torch.testing.assert_close(one_by_one, whole, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(unshared, whole, atol=1e-5, rtol=1e-4)
+
+
+def test_accumulated_parts_add_up_to_the_whole(tiny_model: Path) -> None:
+    engine = build(tiny_model)
+    whole = gradient(engine, samples(), normalizer=8.0)
+    engine._optimizer.zero_grad()
+    for sample in samples():
+        engine.forward_backward([sample], 8.0)
+    parts = torch.cat([p.grad.flatten() for p in engine._trainable.values() if p.grad is not None])
+    torch.testing.assert_close(parts, whole, atol=1e-5, rtol=1e-4)
+
+
+def test_the_order_of_samples_does_not_matter(tiny_model: Path) -> None:
+    engine = build(tiny_model)
+    forwards = gradient(engine, samples())
+    torch.testing.assert_close(gradient(engine, samples()[::-1]), forwards, atol=1e-5, rtol=1e-4)
+
+
+def test_a_token_of_weight_zero_gives_no_gradient(tiny_model: Path) -> None:
+    engine = build(tiny_model)
+    masked = [
+        TrainingSample(
+            prompt_tokens=PROMPTS[0],
+            completion_tokens=(12, 13, 14),
+            weights=np.array([1.0, 0.5, 0.0], dtype=np.float32),
+            loss="importance_sampling",
+            old_logprobs=np.array([-5.0, -5.0, -np.inf], dtype=np.float32),
+            component="distillation",
+            rollout=0,
+            turn=0,
+        )
+    ]
+    short = [
+        TrainingSample(
+            prompt_tokens=PROMPTS[0],
+            completion_tokens=(12, 13),
+            weights=np.array([1.0, 0.5], dtype=np.float32),
+            loss="importance_sampling",
+            old_logprobs=np.array([-5.0, -5.0], dtype=np.float32),
+            component="distillation",
+            rollout=0,
+            turn=0,
+        )
+    ]
+    torch.testing.assert_close(gradient(engine, masked), gradient(engine, short), atol=1e-6, rtol=1e-5)
+
+
+def test_the_gradient_is_that_of_the_stated_loss(tiny_model: Path) -> None:
+    engine = build(tiny_model)
+    sample = samples(1, entropy=0.3)[0]
+    found = gradient(engine, [sample], normalizer=2.0)
+    engine._optimizer.zero_grad()
+    tokens = torch.tensor([[*sample.prompt_tokens, *sample.completion_tokens]])
+    logits = engine._model(tokens).logits[0, len(sample.prompt_tokens) - 1 : -1]
+    logprobs = torch.log_softmax(logits, -1)
+    picked = logprobs.gather(1, torch.tensor(sample.completion_tokens)[:, None])[:, 0]
+    bonus = 0.3 * -(logprobs.exp() * logprobs).sum()
+    ((-(torch.from_numpy(sample.weights) * picked).sum() - bonus) / 2.0).backward()
+    expected = torch.cat([p.grad.flatten() for p in engine._trainable.values() if p.grad is not None])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_step_against_the_gradient_raises_the_weighted_likelihood(tiny_model: Path) -> None:
+    engine = build(tiny_model)
+    batch = [sample for sample in samples() if sample.loss == "cross_entropy"]
+    pairs = [(sample.prompt_tokens, sample.completion_tokens) for sample in batch]
+
+    def objective() -> float:
+        return sum(float((s.weights * lp).sum()) for s, lp in zip(batch, engine.score(pairs), strict=True))
+
+    before = objective()
+    engine.forward_backward(batch, 1.0)
+    metrics = engine.optim_step(1e-3)
+    assert metrics["optim/grad_norm"] > 0
+    assert engine.policy_version == 1
+    assert objective() > before
+
+
+def test_the_gradient_norm_is_clipped(tiny_model: Path) -> None:
+    def moved(limit: float | None) -> torch.Tensor:
+        engine = TorchEngine(
+            TorchEngineConfig(model=str(tiny_model), device="cpu"), TrainerConfig(max_grad_norm=limit), 1.0
+        )
+        engine.forward_backward(samples(), 1.0)
+        engine.optim_step(1e-3)
+        return torch.cat([state["exp_avg"].flatten() for state in engine._optimizer.state.values()]).norm()
+
+    assert moved(0.5) < 0.1 * 0.5 + 1e-4 < moved(None)
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_are_harmed(tiny_model: Path) -> None:
+    engine = build(tiny_model)
+    before = {name: p.detach().clone() for name, p in engine._trainable.items()}
+    batch = samples(1)
+    batch[0].weights[0] = np.inf
+    engine.forward_backward(batch, 1.0)
+    with pytest.raises(UserError, match="gradient"):
+        engine.optim_step(1e-3)
+    assert all(torch.equal(before[name], p) for name, p in engine._trainable.items())
+
+
+@pytest.mark.parametrize("lora", [None, LoraConfig(rank=2, alpha=4)])
+def test_save_and_load_go_on_exactly(tiny_model: Path, tmp_path: Path, lora: LoraConfig | None) -> None:
+    def train(engine: TorchEngine) -> None:
+        engine.forward_backward(samples(), 8.0)
+        engine.optim_step(1e-2)
+
+    engine = build(tiny_model, lora=lora)
+    train(engine)
+    engine.save(tmp_path / "state")
+    restored = build(tiny_model, lora=lora)
+    restored.load(tmp_path / "state")
+    assert restored.policy_version == 1
+    for each in (engine, restored):
+        train(each)
+    for name, parameter in engine._trainable.items():
+        assert torch.equal(parameter, restored._trainable[name])
+
+
+@pytest.mark.parametrize("lora", [None, LoraConfig(rank=2, alpha=4)])
+def test_an_export_loads_in_transformers_and_gives_the_trained_policy(
+    tiny_model: Path, tmp_path: Path, lora: LoraConfig | None
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    engine = build(tiny_model, lora=lora)
+    for _ in range(3):
+        engine.forward_backward(samples(), 8.0)
+        engine.optim_step(1e-2)
+    engine.export(tmp_path / "model")
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert AutoTokenizer.from_pretrained(tmp_path / "model").chat_template
+    with torch.no_grad():
+        logits = exported(torch.tensor([[*PROMPTS[0], 12]])).logits[0, -2]
+    expected = engine.score([(PROMPTS[0], (12,))])[0][0]
+    assert torch.log_softmax(logits, -1)[12].item() == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("lora", [None, LoraConfig(rank=2, alpha=4)])
+def test_the_initial_policy_stays_what_it_was(tiny_model: Path, lora: LoraConfig | None) -> None:
+    engine = build(tiny_model, lora=lora)
+    pairs = [(prompt, (12, 13)) for prompt in PROMPTS]
+    initial = engine.score(pairs)
+    for _ in range(3):
+        engine.forward_backward(samples(), 8.0)
+        engine.optim_step(1e-2)
+    for before, still, now in zip(initial, engine.score(pairs, initial_policy=True), engine.score(pairs), strict=True):
+        np.testing.assert_allclose(still, before, atol=1e-6)
+        assert np.abs(now - before).max() > 1e-3
+
+
+def test_lora_trains_the_adapters_alone(tiny_model: Path) -> None:
+    engine = build(tiny_model, lora=LoraConfig(rank=2, alpha=4))
+    assert engine._trainable
+    assert all("lora_" in name for name in engine._trainable)
+
+
+def test_gradient_checkpointing_gives_the_same_gradient(tiny_model: Path) -> None:
+    plain = gradient(build(tiny_model), samples())
+    recomputed = gradient(build(tiny_model, gradient_checkpointing=True, share_prefixes=False), samples())
+    torch.testing.assert_close(recomputed, plain, atol=1e-5, rtol=1e-4)
+
+
+def test_bfloat16_runs_and_reports_its_sampler_gap(tiny_model: Path) -> None:
+    engine = build(tiny_model, dtype="bfloat16")
+    completion = engine.generate([PROMPTS[0]], 1, SamplingParams(max_tokens=6), seed=0)[0][0]
+    batch = [
+        TrainingSample(
+            prompt_tokens=PROMPTS[0],
+            completion_tokens=completion.tokens,
+            weights=np.ones(len(completion.tokens), dtype=np.float32),
+            loss="importance_sampling",
+            old_logprobs=completion.logprobs,
+            component="policy",
+            rollout=0,
+            turn=0,
+        )
+    ]
+    gap = engine.forward_backward(batch, 1.0)["policy/sampler_gap"]
+    assert 0.0 <= gap < 0.5
+
+
+def test_a_missing_model_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"engine\.model=.*no such directory"):
+        build(tmp_path / "nothing")
+    with pytest.raises(UserError, match=r"engine\.model=.*no config\.json"):
+        build(tmp_path)
+
+
+def test_a_tokenizer_without_chat_template_is_one_clear_line(tiny_model: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(tiny_model, tmp_path / "model")
+    (tmp_path / "model" / "chat_template.jinja").unlink()
+    with pytest.raises(UserError, match=r"no chat template.*engine\.chat_template"):
+        build(tmp_path / "model")
+    template = tmp_path / "template.jinja"
+    template.write_text((tiny_model / "chat_template.jinja").read_text())
+    assert build(tmp_path / "model", chat_template=str(template)).renderer.stop_tokens
