@@ -82,7 +82,9 @@ def test_each_recipe_trains(recipe: Path, tiny_model: Path, tmp_path: Path) -> N
     rollouts = jsonl(tmp_path / "run" / "rollouts.jsonl")
     assert len(rollouts) == 8
     turn = rollouts[0]["turns"][0]
-    assert {"prompt", "text", "score", "feedback", "status", "prompt_tokens", "completion_tokens", "weights"} <= set(turn)
+    assert {"prompt", "text", "score", "feedback", "status", "prompt_tokens", "completion_tokens", "weights"} <= set(
+        turn
+    )
     assert turn["score"]["explanation"]
     assert "single-turn accuracy" in done.stdout
     assert "time left" in done.stdout

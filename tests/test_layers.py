@@ -18,7 +18,11 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("objectives", "rollout", "metrics", "run_dir"),
     ("engines", "evaluate", "report"),
     ("trainer", "registry"),
-    ("builtin.build", "builtin.corpus", "builtin.matrix_speaker", "builtin.tokenizer", "cli", "__main__"),
+    ("builtin.tokenizer", "builtin.corpus"),
+    ("builtin.matrix_speaker",),
+    ("builtin.build",),
+    ("cli",),
+    ("__main__",),
 )
 
 

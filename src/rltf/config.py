@@ -76,7 +76,7 @@ class RolloutConfig(Section):
     """Ask for feedback on the last turn's attempts too, which only feedback modelling can use."""
     conversation: Literal["continued", "single_message"] = "continued"
     """Whether a later prompt continues the conversation or restates all in one message."""
-    max_new_tokens: Positive = 64
+    max_new_tokens: Positive = 32
     """Token limit of one attempt."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """Sampling temperature; the policy that is trained is the one at this temperature."""
@@ -249,8 +249,9 @@ class TorchEngineConfig(Section):
     be copied between sequences."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time. Excludes `share_prefixes`."""
-    micro_batch_tokens: Positive = 16_384
-    """Most tokens (padding counted) that one forward pass takes. Changes speed and memory only."""
+    micro_batch_tokens: Positive | None = None
+    """Most tokens (padding counted) that one forward pass takes. Changes speed and memory only. "none":
+    2,048 on a CPU, whose caches are small, else 16,384."""
     decode_batch: Positive = 256
     """Most sequences that are sampled at the same time. Changes speed and memory only."""
 

@@ -14,6 +14,7 @@ summary.json        the outcome; its presence says that the run is finished
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -25,6 +26,8 @@ from typing import Any, TextIO
 from rltf.errors import UserError
 
 _UNFINISHED = ".tmp"
+_FULL = 1 << 16
+"""Free bytes under which a failed write is put down to the disk."""
 
 
 class RunDir:
@@ -118,7 +121,8 @@ class RunDir:
         partial = final.with_name(final.name + _UNFINISHED)
         shutil.rmtree(partial, ignore_errors=True)
         partial.parent.mkdir(exist_ok=True)
-        yield partial
+        with self.naming_a_full_disk():
+            yield partial
         for file in partial.iterdir():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
@@ -127,6 +131,18 @@ class RunDir:
         partial.replace(final)
         for _, old in self.checkpoints()[:-keep]:
             shutil.rmtree(old)
+
+    @contextlib.contextmanager
+    def naming_a_full_disk(self) -> Iterator[None]:
+        """Libraries that write weights report a full disk in ways of their own; here it becomes an OSError."""
+        try:
+            yield
+        except OSError:
+            raise
+        except Exception as error:
+            if "No space left" in str(error) or shutil.disk_usage(self.path).free < _FULL:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path)) from error
+            raise
 
     def checkpoints(self) -> list[tuple[int, Path]]:
         """Complete checkpoints as (step, path), oldest first."""

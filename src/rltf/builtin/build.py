@@ -18,8 +18,21 @@ from rltf.builtin.tokenizer import train_tokenizer
 from rltf.config import TorchEngineConfig, TrainerConfig
 from rltf.engines.torch_engine import TorchEngine
 from rltf.prompts import FEEDBACK_REQUEST, SECOND_TURN, SINGLE_MESSAGE
+from rltf.renderer import Renderer
 from rltf.seeds import derive_seed
 from rltf.types import TrainingSample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A stretch of schooling with an optimiser of its own."""
+
+    steps: int
+    rising_until: float = 0.0
+    """The share of the steps over which the difficulty of the corpus rises from 0 to 1."""
+    learning_rate: float = 1.5e-3
+    """Peak; after warm-up it falls along a cosine."""
+    warmup_steps: int = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,19 +42,15 @@ class Recipe:
     seed: int = 0
     hidden: int = 128
     layers: int = 4
-    heads: int = 4
+    heads: int = 8
     feed_forward: int = 384
     context: int = 1024
     rope_theta: float = 500.0
     """Small, as the texts are short: fewer rotary pairs turn too slowly to tell positions apart."""
-    steps: int = 1500
-    dialogues_per_step: int = 96
-    learning_rate: float = 2e-3
-    warmup_steps: int = 50
-    easy_until: float = 0.2
-    """Up to this share of the steps the corpus has difficulty 0 ..."""
-    hard_from: float = 0.7
-    """... and from this share on, 1; in between it rises linearly."""
+    dialogues_per_step: int = 14
+    threads: int = 2
+    """Fixed, as the number of threads decides the order of sums and so the last bits."""
+    phases: tuple[Phase, ...] = (Phase(steps=1700, rising_until=0.7), Phase(steps=1300))
 
 
 SPEAKERS: tuple[Speaker, ...] = (MatrixSpeaker(),)
@@ -49,40 +58,57 @@ SPEAKERS: tuple[Speaker, ...] = (MatrixSpeaker(),)
 
 def build(recipe: Recipe, path: Path, progress: Callable[[int, Mapping[str, float]], None]) -> None:
     """Writes the finished model as a Hugging Face directory; `progress(step, metrics)` is called on the way."""
+    torch.set_num_threads(recipe.threads)
     _write_untrained(recipe, path)
+    done = 0
+    for phase in recipe.phases:
+        _school(recipe, phase, path, done, progress)
+        done += phase.steps
+
+
+def _school(
+    recipe: Recipe, phase: Phase, path: Path, done: int, progress: Callable[[int, Mapping[str, float]], None]
+) -> None:
     engine = TorchEngine(
-        TorchEngineConfig(model=str(path), device="cpu", micro_batch_tokens=2048),
-        TrainerConfig(learning_rate=recipe.learning_rate, beta2=0.98, weight_decay=0.01),
+        TorchEngineConfig(model=str(path), device="cpu"),
+        TrainerConfig(learning_rate=phase.learning_rate, beta2=0.98, weight_decay=0.01),
         temperature=1.0,
     )
-    for step in range(recipe.steps):
-        rng = Random(derive_seed(recipe.seed, "corpus", step))
-        difficulty = min(1.0, max(0.0, (step / recipe.steps - recipe.easy_until) / (recipe.hard_from - recipe.easy_until)))
-        samples: list[TrainingSample] = []
-        for index in range(recipe.dialogues_per_step):
-            for exchange in exchanges(SPEAKERS[index % len(SPEAKERS)], rng, difficulty):
-                reply = engine.renderer.completion(exchange.reply)
-                samples.append(
-                    TrainingSample(
-                        prompt_tokens=engine.renderer.prompt(exchange.messages),
-                        completion_tokens=reply,
-                        weights=np.ones(len(reply), dtype=np.float32),
-                        loss="cross_entropy",
-                        component=exchange.kind,
-                        rollout=index,
-                        turn=0,
-                    )
-                )
+    for step in range(phase.steps):
+        rng = Random(derive_seed(recipe.seed, "corpus", done + step))
+        rising = phase.rising_until * phase.steps
+        difficulty = min(1.0, step / rising) if rising else 1.0
+        samples = _samples(recipe, engine.renderer, rng, difficulty)
         tokens = sum(len(sample.completion_tokens) for sample in samples)
         metrics = engine.forward_backward(samples, float(tokens))
-        engine.optim_step(_learning_rate(recipe, step))
-        progress(step, metrics)
+        engine.optim_step(_learning_rate(phase, step))
+        progress(done + step, metrics)
     engine.export(path)
 
 
-def _learning_rate(recipe: Recipe, step: int) -> float:
-    warm = min(1.0, (step + 1) / recipe.warmup_steps)
-    return recipe.learning_rate * warm * 0.5 * (1.02 + 0.98 * math.cos(math.pi * step / recipe.steps))
+def _samples(recipe: Recipe, renderer: Renderer, rng: Random, difficulty: float) -> list[TrainingSample]:
+    """The replies of a step's dialogues, each with its prompt; the dialogues' kind is the component."""
+    samples: list[TrainingSample] = []
+    for index in range(recipe.dialogues_per_step):
+        for exchange in exchanges(SPEAKERS[index % len(SPEAKERS)], rng, difficulty):
+            reply = renderer.completion(exchange.reply)
+            samples.append(
+                TrainingSample(
+                    prompt_tokens=renderer.prompt(exchange.messages),
+                    completion_tokens=reply,
+                    weights=np.ones(len(reply), dtype=np.float32),
+                    loss="cross_entropy",
+                    component=exchange.kind,
+                    rollout=index,
+                    turn=0,
+                )
+            )
+    return samples
+
+
+def _learning_rate(phase: Phase, step: int) -> float:
+    warm = min(1.0, (step + 1) / phase.warmup_steps)
+    return phase.learning_rate * warm * 0.5 * (1.02 + 0.98 * math.cos(math.pi * step / phase.steps))
 
 
 def _write_untrained(recipe: Recipe, path: Path) -> None:

@@ -39,7 +39,7 @@ class Exchange:
 class Speaker(Protocol):
     """The language of one task."""
 
-    def question(self, rng: Random) -> Problem:
+    def question(self, rng: Random, difficulty: float) -> Problem:
         """A question; its answer is there only to be avoided."""
         ...
 
@@ -47,7 +47,7 @@ class Speaker(Protocol):
         """A well-formed attempt that knows nothing of the solution, never the right one."""
         ...
 
-    def random_revision(self, problem: Problem, attempt: str, rng: Random, difficulty: float) -> tuple[str, str]:
+    def random_revision(self, problem: Problem, attempt: str, rng: Random) -> tuple[str, str]:
         """Feedback that describes a random change, and the attempt so changed, never the right one."""
         ...
 
@@ -59,23 +59,23 @@ class Speaker(Protocol):
 def exchanges(speaker: Speaker, rng: Random, difficulty: float) -> list[Exchange]:
     """One dialogue as the replies to learn in it: an attempt, revisions of it, a reply to a feedback request.
 
-    `difficulty` in [0, 1] is how large the changes may be, as a share of the most that the speaker makes: a
-    schooling that begins with single changes finds out much sooner how to copy the rest.
+    `difficulty` in [0, 1] rises over the schooling: it begins with small questions, on which copying an attempt is
+    soon found out, and leaves later turns, other forms and feedback requests for the end.
     """
-    problem = speaker.question(rng)
+    problem = speaker.question(rng, difficulty)
     question = first_turn(problem)
     attempt = speaker.ignorant_attempt(problem, rng)
     learned = [Exchange(kind="attempt", messages=question, reply=attempt)]
-    if rng.random() < REQUEST_SHARE:
-        unrelated, _ = speaker.random_revision(problem, attempt, rng, difficulty)
+    if rng.random() < REQUEST_SHARE * (difficulty == 1.0):
+        unrelated, _ = speaker.random_revision(problem, attempt, rng)
         learned.append(Exchange(kind="request", messages=feedback_request(question, attempt), reply=unrelated))
     for _ in range(REVISIONS):
         form: ConversationForm = "single_message" if rng.random() < SINGLE_MESSAGE_SHARE * difficulty else "continued"
-        feedback, revision = speaker.random_revision(problem, attempt, rng, difficulty)
+        feedback, revision = speaker.random_revision(problem, attempt, rng)
         messages = next_turn(problem, question, attempt, feedback, form)
         learned.append(Exchange(kind="revision", messages=messages, reply=revision))
         if rng.random() < THIRD_TURN_SHARE * difficulty:
-            feedback, third = speaker.random_revision(problem, revision, rng, difficulty)
+            feedback, third = speaker.random_revision(problem, revision, rng)
             messages = next_turn(problem, messages, revision, feedback, form)
             learned.append(Exchange(kind="revision", messages=messages, reply=third))
     return learned

@@ -9,10 +9,13 @@ from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK
 from rltf.tasks.binary_matrix import Matrix, distances, extract_matrix, locate, pose, write_matrix
 from rltf.types import Problem
 
-SIDES, SIDE_WEIGHTS = (3, 4), (1, 6)
+SIDES = (2, 3, 4)
+SIDE_WEIGHTS = ((8, 1, 1), (1, 8, 2), (1, 2, 12), (0, 1, 12))
+"""How often each side comes, at four stages of rising difficulty."""
 GUESSES, GUESS_WEIGHTS = (1, 2, 3, 4), (60, 33, 6, 1)
 """What the model guesses, blindly, for a cell that the question shows as 1."""
-MOST_CHANGES = 12
+MOST_CHANGES = 0.7
+"""Share of the cells that a revision may change."""
 LOCATED_SIDE = 5
 COUNTS = tuple(f"{count} cells are wrong." for count in range(2, LOCATED_SIDE**2 + 1))
 NO_ANSWER = "There is no answer between <answer> and </answer>."
@@ -21,9 +24,9 @@ NO_ANSWER = "There is no answer between <answer> and </answer>."
 class MatrixSpeaker:
     """Questions with matrices of any density, blind guesses, random changes and their description."""
 
-    def question(self, rng: Random) -> Problem:
+    def question(self, rng: Random, difficulty: float) -> Problem:
         """A random matrix of 0 and 1 with at least one 0."""
-        side = rng.choices(SIDES, SIDE_WEIGHTS)[0]
+        side = rng.choices(SIDES, SIDE_WEIGHTS[min(3, int(4 * difficulty))])[0]
         p_zero = rng.uniform(0.2, 0.6)
         cells = [0] + [int(rng.random() >= p_zero) for _ in range(side * side - 1)]
         rng.shuffle(cells)
@@ -46,7 +49,7 @@ class MatrixSpeaker:
             if _text(cells, len(matrix)) != problem.answer or not any(map(any, matrix)):
                 return _answer(cells, len(matrix))
 
-    def random_revision(self, problem: Problem, attempt: str, rng: Random, difficulty: float) -> tuple[str, str]:
+    def random_revision(self, problem: Problem, attempt: str, rng: Random) -> tuple[str, str]:
         """Changes a few random cells; most often the feedback locates them, sometimes it only counts or denies."""
         matrix = extract_matrix(attempt)
         assert not isinstance(matrix, str)
@@ -56,7 +59,7 @@ class MatrixSpeaker:
             return CORRECT_FEEDBACK, attempt
         if kind < 0.08:
             return INCORRECT_FEEDBACK, self.ignorant_attempt(problem, rng)
-        most = min(1 + round(difficulty * (MOST_CHANGES - 1)), side * side)
+        most = max(1, round(MOST_CHANGES * side * side))
         while True:
             cells = [cell for row in matrix for cell in row]
             changed = sorted(rng.sample(range(side * side), rng.randint(1, most)))

@@ -15,8 +15,8 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-# A number's digits are pieces of their own, each with the space or line break before it; any line that has a letter is one
-# piece together with the line breaks behind it.
+# A digit is a piece of its own, with the space or line break before it; any line that has a letter is one piece,
+# together with the line breaks behind it.
 LINES = r"[^\n]*[A-Za-z][^\n]*(?:\n(?![0-9]))*|[ \n]?[0-9]"
 WORDS = r" ?[A-Za-z]+|[ \n]?[0-9]"
 

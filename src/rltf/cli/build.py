@@ -19,11 +19,12 @@ def build_command(out: Path, seed: int, steps: int | None) -> None:
         raise UserError(f"--out {out}: exists already; choose another directory or remove it")
     recipe = Recipe(seed=seed)
     if steps is not None:
-        recipe = replace(recipe, steps=steps)
+        recipe = replace(recipe, phases=(replace(recipe.phases[0], steps=steps),))
+    total = sum(phase.steps for phase in recipe.phases)
     console = Console()
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        job = bar.add_task("pretraining", total=recipe.steps)
+        job = bar.add_task("pretraining", total=total)
 
         def show(step: int, metrics: Mapping[str, float]) -> None:
             bar.update(job, completed=step + 1)
@@ -31,7 +32,7 @@ def build_command(out: Path, seed: int, steps: int | None) -> None:
                 figures = "  ".join(
                     f"{name} {value:.3f}" for name, value in metrics.items() if name.startswith("loss/")
                 )
-                console.print(f"step {step + 1}/{recipe.steps}  {figures}", highlight=False, soft_wrap=True)
+                console.print(f"step {step + 1}/{total}  {figures}", highlight=False, soft_wrap=True)
 
         build(recipe, out, show)
     console.print(f"wrote {out}", highlight=False)

@@ -21,6 +21,7 @@ from rltf.renderer import Renderer
 from rltf.samples import Layout, TokenSequence, micro_batches, right_align, separate, share_prefixes
 from rltf.types import Completion, FloatArray, SamplingParams, Tokens, TrainingSample
 
+_CPU_TOKEN_BUDGET, _TOKEN_BUDGET = 2_048, 16_384
 _WEIGHTS, _OPTIMIZER = "weights.safetensors", "optimizer.pt"
 
 
@@ -34,6 +35,8 @@ class TorchEngine:
         self._temperature = temperature
         self._model, self._tokenizer, self._device = loaded.model, loaded.tokenizer, loaded.device
         self._initial: Any = None
+        default_budget = _CPU_TOKEN_BUDGET if self._device.type == "cpu" else _TOKEN_BUDGET
+        self._token_budget = config.micro_batch_tokens or default_budget
         self.renderer: Renderer = loaded.renderer
         self.max_tokens = loaded.max_tokens
         self.policy_version = 0
@@ -61,7 +64,7 @@ class TorchEngine:
             seed,
             stop_tokens=self.renderer.stop_tokens,
             share=self._config.share_prefixes,
-            token_budget=self._config.micro_batch_tokens,
+            token_budget=self._token_budget,
             decode_batch=self._config.decode_batch,
         )
 
@@ -198,7 +201,7 @@ class TorchEngine:
 
     def _layouts(self, sequences: Sequence[TokenSequence]) -> list[Layout]:
         clusters = share_prefixes(sequences) if self._config.share_prefixes else separate(sequences)
-        return micro_batches(sequences, clusters, self._config.micro_batch_tokens)
+        return micro_batches(sequences, clusters, self._token_budget)
 
     def _floats(self, rows: Sequence[FloatArray], columns: int) -> torch.Tensor:
         return torch.from_numpy(right_align(rows, columns)).to(self._device)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import builtin_tokenizer, chatml_tokenizer
+from hypothesis import settings
+
+from rltf.renderer import Renderer
+
+# The same examples on every machine, and no verdict that depends on how busy it is.
+settings.register_profile("rltf", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("rltf")
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    return builtin_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def renderer(tokenizer: Any) -> Renderer:
+    return Renderer(tokenizer, [tokenizer.eos_token_id])
+
+
+@pytest.fixture(scope="session")
+def chatml() -> Any:
+    return chatml_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a model with random weights: 2 layers, 32 wide, 512 tokens of context."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path

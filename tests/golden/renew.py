@@ -1,0 +1,57 @@
+"""Runs the golden trajectory and writes it anew: `python -m tests.golden.renew`, from the checkout's root."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rltf.config_load import load_config
+from rltf.environment import environment
+from rltf.registry import build_engine, build_judge, build_task
+from rltf.run_dir import RunDir
+from rltf.trainer import Trainer
+
+GOLDEN = Path(__file__).parent / "trajectory.json"
+SETTINGS = (
+    "objective.name=rltf_sd_fm",
+    "trainer.steps=4",
+    "trainer.groups_per_batch=4",
+    "trainer.group_size=4",
+    "trainer.minibatches=2",
+    "trainer.warmup_steps=2",
+    "evaluation.problems=4",
+    "evaluation.samples=1",
+    "engine.device=cpu",
+)
+
+
+class _Silent:
+    def phase(self, name: str) -> None: ...
+    def step(self, step: int, metrics: dict[str, float], timing: dict[str, float]) -> None: ...
+    def evaluation(self, step: int, evaluation: Any) -> None: ...
+
+
+def trajectory(directory: Path) -> list[dict[str, float]]:
+    """The metrics of each step of a short run of the built-in model."""
+    config = load_config(None, SETTINGS)
+    task = build_task(config.task)
+    run = RunDir.create(directory)
+    Trainer(
+        config=config,
+        run_dir=run,
+        engine=build_engine(config),
+        task=task,
+        judge=build_judge(config.feedback, task),
+        observer=_Silent(),
+        stop_requested=lambda: False,
+    ).run()
+    return run.records("metrics.jsonl")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as directory:
+        steps = trajectory(Path(directory) / "run")
+    GOLDEN.write_text(json.dumps({"environment": environment(), "settings": SETTINGS, "steps": steps}, indent=2) + "\n")
+    print(f"wrote {GOLDEN}")

@@ -1,0 +1,239 @@
+"""No dead switch: every field of the config, changed, changes what a run does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from rltf.config import RunConfig
+from rltf.config_load import _members, apply_override, validate_config
+from rltf.registry import build_engine, build_judge, build_task
+from rltf.run_dir import RunDir
+from rltf.tasks import FeedbackLevel, Task
+from rltf.trainer import Trainer
+from rltf.types import Problem, Score, Split
+
+BASE = (
+    "trainer.steps=3",
+    "trainer.groups_per_batch=2",
+    "trainer.group_size=3",
+    "trainer.warmup_steps=1",
+    "trainer.learning_rate=0.01",
+    "evaluation.problems=2",
+    "evaluation.samples=1",
+    "rollout.max_new_tokens=10",
+    "task.train_size=20",
+    "task.validation_size=5",
+    "task.test_size=5",
+    "engine.device=cpu",
+)
+# Each field's change, which is a run's only difference from its base.
+CHANGES: dict[str, str] = {
+    "seed": "1",
+    "task.min_side": "3",
+    "task.max_side": "5",
+    "task.p_zero": "0.3",
+    "task.min_distance": "3",
+    "task.train_size": "30",
+    "task.validation_size": "6",
+    "task.test_size": "6",
+    "task.data_seed": "1",
+    "feedback.level": "count",
+    "rollout.horizon": "3",
+    "rollout.early_termination": "false",
+    "rollout.feedback_on_correct": "true",
+    "rollout.feedback_on_last": "true",
+    "rollout.conversation": "single_message",
+    "rollout.max_new_tokens": "12",
+    "rollout.temperature": "0.8",
+    "objective.name": "grpo_multi",
+    "objective.gamma": "0.9",
+    "objective.normalize_std": "true",
+    "objective.format_penalty": "0.5",
+    "objective.policy_coefficient": "0.5",
+    "objective.policy_loss": "cispo",
+    "objective.policy_clip_low": "0.9999",
+    "objective.policy_clip_high": "1.0001",
+    "objective.entropy_coefficient": "0.1",
+    "objective.kl_coefficient": "0.5",
+    "objective.sd.coefficient": "0.5",
+    "objective.sd.initial_coefficient": "0.1",
+    "objective.sd.baseline": "second_turn",
+    "objective.sd.ratio": "cispo",
+    "objective.sd.ratio_denominator": "feedback_conditioned",
+    "objective.sd.clip_low": "0.9999",
+    "objective.sd.clip_high": "1.0001",
+    "objective.sd.logprob_floor": "-6.3",
+    "objective.fm.coefficient": "0.5",
+    "objective.fm.initial_coefficient": "0.5",
+    "objective.fm.normalize": "token_mean",
+    "trainer.steps": "4",
+    "trainer.groups_per_batch": "4",
+    "trainer.group_size": "4",
+    "trainer.minibatches": "2",
+    "trainer.learning_rate": "0.02",
+    "trainer.warmup_steps": "2",
+    "trainer.schedule": "linear",
+    "trainer.weight_decay": "1.0",
+    "trainer.beta1": "0.5",
+    "trainer.beta2": "0.5",
+    "trainer.max_grad_norm": "1e-9",
+    "trainer.save_every": "1",
+    "trainer.keep_checkpoints": "1",
+    "evaluation.samples": "2",
+    "evaluation.temperature": "0.0",
+    "evaluation.every": "2",
+    "evaluation.problems": "3",
+    "engine.lora": "{rank = 2}",
+    "engine.lora.rank": "2",
+    "engine.lora.alpha": "4",
+    "engine.lora.target_modules": '["q_proj"]',
+    "engine.dtype": "bfloat16",
+}
+NO_FLOOR = "objective.sd.logprob_floor=none"  # a model with random weights finds every token less likely than -5
+TEACHER = ("objective.sd.ratio=cispo", "objective.sd.ratio_denominator=feedback_conditioned", NO_FLOOR)
+# What a field needs around it to matter.
+BESIDE: dict[str, tuple[str, ...]] = {
+    "task.validation_size": ("evaluation.every=2", "evaluation.problems=none"),
+    "task.test_size": ("evaluation.problems=none",),
+    "rollout.early_termination": ("rollout.feedback_on_correct=true",),
+    "objective.name": (),
+    "objective.policy_loss": ("trainer.minibatches=2",),
+    "objective.policy_clip_low": ("trainer.minibatches=2", "objective.policy_loss=ppo"),
+    "objective.policy_clip_high": ("trainer.minibatches=2", "objective.policy_loss=ppo"),
+    "objective.sd.coefficient": (NO_FLOOR,),
+    "objective.sd.initial_coefficient": (NO_FLOOR,),
+    "objective.sd.baseline": (NO_FLOOR,),
+    "objective.sd.ratio": ("trainer.minibatches=2", NO_FLOOR),
+    "objective.sd.ratio_denominator": ("objective.sd.ratio=cispo", NO_FLOOR),
+    "objective.sd.clip_low": TEACHER,
+    "objective.sd.clip_high": TEACHER,
+    "objective.fm.coefficient": ("objective.name=rltf_fm",),
+    "objective.fm.initial_coefficient": ("objective.name=rltf_fm",),
+    "objective.fm.normalize": ("objective.name=rltf_fm",),
+    "trainer.keep_checkpoints": ("trainer.save_every=1",),
+    "engine.lora.rank": ("engine.lora.rank=4",),
+    "engine.lora.alpha": ("engine.lora.rank=4",),
+    "engine.lora.target_modules": ("engine.lora.rank=4",),
+}
+TESTED_ELSEWHERE = {
+    "task.name": "one task only; test_cli.py",
+    "feedback.source": "one source only",
+    "engine.name": "one engine only",
+    "engine.model": "test_engine.py",
+    "engine.chat_template": "test_engine.py",
+    "engine.device": "test_engine.py: the machine decides",
+    "engine.share_prefixes": "test_engine.py: the same numbers at another speed",
+    "engine.gradient_checkpointing": "test_engine.py: the same numbers at another speed",
+    "engine.micro_batch_tokens": "test_engine.py: the same numbers at another speed",
+    "engine.decode_batch": "test_engine.py: the same numbers at another speed",
+}
+
+
+def fields(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, info in section.model_fields.items():
+        members = _members(info.annotation)
+        if not members or type(None) in getattr(info.annotation, "__args__", ()):
+            yield prefix + name
+        for member in members:
+            yield from fields(member, f"{prefix}{name}.")
+
+
+def test_every_field_is_covered() -> None:
+    assert set(fields(RunConfig)) == set(CHANGES) | set(TESTED_ELSEWHERE)
+
+
+class _Silent:
+    def phase(self, name: str) -> None: ...
+    def step(self, step: int, metrics: dict[str, float], timing: dict[str, float]) -> None: ...
+    def evaluation(self, step: int, evaluation: Any) -> None: ...
+
+
+class _HashTask:
+    """Binary Matrix's problems with a verdict that a random model's attempts vary in."""
+
+    name = "binary_matrix"
+
+    def __init__(self, inner: Task) -> None:
+        self._inner = inner
+
+    def size(self, split: Split) -> int:
+        return self._inner.size(split)
+
+    def problem(self, split: Split, index: int) -> Problem:
+        return self._inner.problem(split, index)
+
+    def score(self, problem: Problem, text: str) -> Score:
+        code = sum(text.encode("utf-8", "replace"))
+        correct = code % 3 == 0
+        return Score(
+            reward=float(correct),
+            correct=correct,
+            well_formed=correct or code % 2 == 0,
+            answer=None,
+            explanation="scripted",
+        )
+
+    def feedback(self, problem: Problem, text: str, score: Score, level: FeedbackLevel) -> str:
+        return f"{level}: {len(text)} characters are wrong."
+
+    def write_answer(self, answer: str) -> str:
+        return self._inner.write_answer(answer)
+
+    def perturbations(self, problem: Problem, rng: Random) -> Iterator[str]:
+        return self._inner.perturbations(problem, rng)
+
+    def reveals_answer(self, problem: Problem, text: str) -> bool:
+        return False
+
+
+def train(path: Path, model: Path, overrides: tuple[str, ...]) -> dict[str, Any]:
+    """All that a run leaves behind, but for its settings and timings."""
+    data: dict[str, Any] = {"engine": {"model": str(model)}}
+    for override in (*BASE, *overrides):
+        apply_override(data, override)
+    config = validate_config(data)
+    task = _HashTask(build_task(config.task))
+    trainer = Trainer(
+        config=config,
+        run_dir=RunDir.create(path),
+        engine=build_engine(config),
+        task=task,
+        judge=build_judge(config.feedback, task),
+        observer=_Silent(),
+        stop_requested=lambda: False,
+    )
+    summary = trainer.run()
+    del summary["seconds"]
+    files = {name: (path / name).read_bytes() for name in ("metrics.jsonl", "rollouts.jsonl", "evaluations.jsonl")}
+    files["model"] = (path / "model" / "model.safetensors").read_bytes()
+    return {**files, "checkpoints": [step for step, _ in RunDir(path).checkpoints()]}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[str, ...]], dict[str, Any]]:
+    known: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    def outcome(overrides: tuple[str, ...]) -> dict[str, Any]:
+        if overrides not in known:
+            known[overrides] = train(tmp_path_factory.mktemp("alive") / "run", tiny_model, overrides)
+        return known[overrides]
+
+    return outcome
+
+
+def test_the_same_settings_give_the_same_run(
+    outcomes: Callable[[tuple[str, ...]], dict[str, Any]], tiny_model: Path, tmp_path: Path
+) -> None:
+    assert train(tmp_path / "again", tiny_model, ()) == outcomes(())
+
+
+@pytest.mark.parametrize("field", sorted(CHANGES))
+def test_every_field_has_an_effect(field: str, outcomes: Callable[[tuple[str, ...]], dict[str, Any]]) -> None:
+    beside = BESIDE.get(field, ())
+    assert outcomes((*beside, f"{field}={CHANGES[field]}")) != outcomes(beside)
