@@ -116,9 +116,8 @@ def fail(message: str, status: int = 2) -> NoReturn:
 
 def run() -> None:
     """The entry point of the program `rltf`."""
-    # Hub and progress chatter of libraries would tear the live view.
-    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "TRANSFORMERS_NO_ADVISORY_WARNINGS"):
-        os.environ.setdefault(name, "1")
+    # Chatter of libraries would tear the live view.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
         app()
     except UserError as error:

@@ -47,6 +47,7 @@ class TorchEngine:
             lr=optimizer.learning_rate,
             betas=(optimizer.beta1, optimizer.beta2),
             weight_decay=optimizer.weight_decay,
+            fused=self._device.type in ("cpu", "cuda"),
         )
 
     def generate(

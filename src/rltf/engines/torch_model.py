@@ -9,11 +9,15 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from rltf.builtin import builtin_directory
 from rltf.config import LoraConfig, TorchEngineConfig
 from rltf.errors import UserError
 from rltf.renderer import Renderer
+
+# Its bars for reading and writing weights would tear the progress view of a run.
+transformers_logging.disable_progress_bar()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

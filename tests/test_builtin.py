@@ -1,0 +1,115 @@
+"""The built-in model is what its card says: ignorant of the solution, well-formed, able to follow feedback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from rltf.builtin import builtin_directory
+from rltf.builtin.corpus import exchanges
+from rltf.builtin.matrix_speaker import MatrixSpeaker
+from rltf.config_load import load_config
+from rltf.evaluate import Evaluation, evaluate
+from rltf.registry import build_engine, build_judge, build_task
+from rltf.renderer import Renderer
+from rltf.rollout import RolloutCollector
+from rltf.tasks.binary_matrix import distances, extract_matrix, locate, write_matrix
+
+
+def test_the_model_is_small() -> None:
+    assert sum(path.stat().st_size for path in Path(builtin_directory()).iterdir()) <= 8 * 2**20
+
+
+@pytest.fixture(scope="module")
+def base() -> Evaluation:
+    """The shipped model on the default test problems."""
+    config = load_config(None, ["engine.device=cpu"])
+    engine, task = build_engine(config), build_task(config.task)
+    collector = RolloutCollector(
+        task=task,
+        judge=build_judge(config.feedback, task),
+        renderer=engine.renderer,
+        generate=engine.generate,
+        max_tokens=engine.max_tokens,
+        config=config.rollout,
+        horizon=2,
+    )
+    return evaluate(collector, "test", samples=2, temperature=1.0, problems=None, seed=0)[0]
+
+
+def test_first_attempts_are_well_formed_and_uninformed(base: Evaluation) -> None:
+    assert base.single_turn <= 0.05
+    assert base.malformed <= 0.05
+
+
+def test_it_can_act_on_feedback(base: Evaluation) -> None:
+    assert base.second_turn is not None
+    assert base.second_turn >= 0.30
+
+
+def test_the_corpus_shows_no_correct_answer() -> None:
+    rng, speaker = Random(0), MatrixSpeaker()
+    seen = 0
+    for _ in range(300):
+        for exchange in exchanges(speaker, rng, 1.0):
+            if exchange.kind == "request":
+                continue
+            question = exchange.messages[0].content
+            rows = question.split("below:\n")[1].split("\n\n")[0]
+            matrix = tuple(tuple(map(int, row.split())) for row in rows.splitlines())
+            if any(map(any, matrix)):
+                assert extract_matrix(exchange.reply) != distances(matrix)
+                seen += 1
+    assert seen > 500
+
+
+def test_an_ignorant_attempt_is_blind_to_the_neighbours() -> None:
+    """Cells shown as 1 are guessed alike whether their true distance is 1 or more."""
+    rng, speaker = Random(1), MatrixSpeaker()
+    guesses: dict[bool, list[int]] = {True: [], False: []}
+    for _ in range(2000):
+        problem = speaker.question(rng, 1.0)
+        matrix = problem.metadata["matrix"]
+        attempt = extract_matrix(speaker.ignorant_attempt(problem, rng))
+        assert not isinstance(attempt, str)
+        for row, gold_row, attempt_row in zip(matrix, distances(matrix), attempt, strict=True):
+            for cell, gold, guess in zip(row, gold_row, attempt_row, strict=True):
+                if cell == 0:
+                    assert guess == 0
+                else:
+                    guesses[gold == 1].append(guess)
+    for values in guesses.values():
+        assert values.count(1) / len(values) == pytest.approx(0.60, abs=0.02)
+        assert values.count(2) / len(values) == pytest.approx(0.33, abs=0.02)
+
+
+def test_feedback_in_the_corpus_describes_the_change_and_nothing_else() -> None:
+    rng, speaker = Random(2), MatrixSpeaker()
+    located = 0
+    for _ in range(300):
+        problem = speaker.question(rng, 1.0)
+        attempt = speaker.ignorant_attempt(problem, rng)
+        feedback, revision = speaker.random_revision(problem, attempt, rng)
+        before, after = extract_matrix(attempt), extract_matrix(revision)
+        assert not isinstance(before, str)
+        assert not isinstance(after, str)
+        assert write_matrix(after) != problem.answer or not any(map(any, problem.metadata["matrix"]))
+        if feedback.startswith("Row"):
+            located += 1
+            cells = [(r, c) for r, row in enumerate(before) for c, cell in enumerate(row) if cell != after[r][c]]
+            assert feedback == "\n".join(locate(r, c, before[r][c] < after[r][c]) for r, c in cells)
+    assert located > 200
+
+
+def test_the_tokenizer_spends_few_tokens_on_the_task_and_reads_any_text() -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(builtin_directory())
+    renderer = Renderer(tokenizer, [tokenizer.eos_token_id])
+    rng, speaker = Random(3), MatrixSpeaker()
+    for exchange in exchanges(speaker, rng, 1.0):
+        assert len(renderer.prompt(exchange.messages)) <= 120
+    for text in ("", "plain words", "naïve \u4e2d\u6587 \U0001f600\n\n\t{x}", locate(0, 0, True) + " 12 345"):
+        assert renderer.text(renderer.completion(text)) == text
