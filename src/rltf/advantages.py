@@ -39,6 +39,9 @@ def centred(values_G: Float64Array, *, normalize_std: bool = False, epsilon: flo
     Returns:
         Shape `[G]`; zeros where all values agree.
     """
+    if (values_G == values_G[0]).all():
+        # Exactly 0: the rounding of a mean must not become a gradient, least of all divided by itself.
+        return np.zeros_like(values_G)
     advantages_G: Float64Array = values_G - values_G.mean()
     if normalize_std:
         advantages_G = advantages_G / (values_G.std() + epsilon)

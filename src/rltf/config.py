@@ -31,7 +31,7 @@ class BinaryMatrixConfig(Section):
     """Smallest side of the matrix."""
     max_side: Annotated[int, Field(ge=1, le=100)] = 4
     """Largest side of the matrix."""
-    p_zero: Annotated[float, Field(gt=0, le=1)] = 0.4
+    p_zero: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Probability that a cell is 0."""
     min_distance: NonNegative = 2
     """Only matrices with at least one distance this large; below 2, a copy of the question is often right."""
@@ -268,19 +268,19 @@ EngineConfig: TypeAlias = TorchEngineConfig
 class TrainerConfig(Section):
     """The loop and the optimiser."""
 
-    steps: Positive = 150
+    steps: Positive = 180
     """Batches of rollouts to train on."""
-    groups_per_batch: Positive = 32
+    groups_per_batch: Positive = 16
     """Problems per step."""
     group_size: Positive = 8
     """Rollouts per problem (N)."""
-    minibatches: Positive = 1
+    minibatches: Positive = 2
     """Optimiser steps per batch; each takes an equal share of the batch's groups."""
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-4
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4e-4
     """Peak learning rate of AdamW."""
     warmup_steps: NonNegative = 10
     """Steps over which the learning rate rises linearly from 0."""
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
     """How the learning rate goes on after warm-up: constant, or down to 0 at the last step."""
     weight_decay: Rate = 0.0
     """Decoupled weight decay of AdamW."""

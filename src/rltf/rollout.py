@@ -16,6 +16,7 @@ from rltf.types import (
     Completion,
     Feedback,
     FeedbackRequest,
+    Finish,
     Generate,
     Message,
     Problem,
@@ -23,6 +24,7 @@ from rltf.types import (
     RolloutGroup,
     RolloutStatus,
     SamplingParams,
+    Score,
     Tokens,
     Turn,
 )
@@ -92,9 +94,21 @@ class RolloutCollector:
                 prompt_tokens=prompt,
                 completion=completion,
                 text=text,
-                score=self.task.score(rollout.problem, text),
+                score=self._score(rollout.problem, text, completion),
             )
         )
+
+    def _score(self, problem: Problem, text: str, completion: Completion) -> Score:
+        """The task's verdict; an attempt that the token limit cut is no answer, whatever stands in it.
+
+        Otherwise nothing would keep a policy ending its answers: training that lowers the end-of-turn token
+        would go unpunished, and every later prompt would be built on an attempt that never ended.
+        """
+        if completion.finish is Finish.LENGTH:
+            limit = self.config.max_new_tokens
+            explanation = f"The attempt was cut at {limit} tokens (rollout.max_new_tokens) before it ended."
+            return Score(reward=0.0, correct=False, well_formed=False, answer=None, explanation=explanation)
+        return self.task.score(problem, text)
 
     def _ask_for_feedback(self, rollouts: list[Rollout], turn: int) -> list[Rollout]:
         """Stores feedback on the newest attempts; returns the rollouts that go on, each with feedback."""
@@ -110,6 +124,7 @@ class RolloutCollector:
                 problem=rollout.problem,
                 attempt=rollout.turns[-1].text,
                 score=rollout.turns[-1].score,
+                truncated=rollout.turns[-1].completion.finish is Finish.LENGTH,
                 history=tuple(rollout.turns[:-1]),
             )
             for rollout in asked

@@ -85,6 +85,8 @@ class FeedbackRequest:
     problem: Problem
     attempt: str
     score: Score
+    truncated: bool = False
+    """The token limit cut the attempt."""
     history: tuple[Turn, ...] = ()
 
 

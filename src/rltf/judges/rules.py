@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rltf.tasks.base import FeedbackLevel, Task
+from rltf.tasks.base import INCORRECT_FEEDBACK, TRUNCATED_FEEDBACK, FeedbackLevel, Task
 from rltf.types import Feedback, FeedbackFailure, FeedbackRequest
 
 
@@ -17,11 +17,9 @@ class RuleJudge:
 
     def feedback(self, requests: Sequence[FeedbackRequest]) -> list[Feedback | FeedbackFailure]:
         """One feedback per request; rules do not fail."""
-        source = f"rules:{self._level}"
-        return [
-            Feedback(
-                text=self._task.feedback(request.problem, request.attempt, request.score, self._level),
-                source=source,
-            )
-            for request in requests
-        ]
+        return [Feedback(text=self._text(request), source=f"rules:{self._level}") for request in requests]
+
+    def _text(self, request: FeedbackRequest) -> str:
+        if request.truncated:
+            return INCORRECT_FEEDBACK if self._level == "correctness" else TRUNCATED_FEEDBACK
+        return self._task.feedback(request.problem, request.attempt, request.score, self._level)

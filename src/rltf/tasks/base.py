@@ -11,6 +11,7 @@ from rltf.types import Problem, Score, Split
 FeedbackLevel: TypeAlias = Literal["located", "count", "correctness"]
 
 CORRECT_FEEDBACK = "Your previous answer was correct."
+TRUNCATED_FEEDBACK = "Your previous answer was cut off before it ended."
 INCORRECT_FEEDBACK = "Your previous answer was incorrect."
 
 
