@@ -11,10 +11,12 @@ What is equal, and how, with each library's own path untouched:
   and metric to the run directory, which has no counterpart in TRL's, where logging is off.
 - The number of new tokens. Both sides load one copy of the model in which the end-of-turn token is a new one
   beyond the model's logits, so that no rollout can stop before the limit. Neither side gets a logits
-  processor, a minimum length or another option for it. Each step's tokens are counted and must agree.
+  processor, a minimum length or another option for it. The tokens that each step trained on are counted and
+  must be all of them.
 - The prompts. The training split has exactly as many problems as a step takes.
 - The rewards. The task scores each attempt, then its reward is replaced by a pseudo-random number, so that
-  on neither side an advantage is 0 and a sample can be left out.
+  on neither side an advantage is 0 and a sample is left out. rltf would give each attempt reward 0, since the limit
+  cut it; so its engine is made to report every attempt as ended, which is the one thing that is changed in it.
 
 TRL runs as a careful user would set it here: no gradient checkpointing (its default, which costs time and saves
 memory), no reference model, no logging, and the fastest of several batch sizes, each with gradient accumulation
@@ -62,7 +64,7 @@ from rltf.config import (
 )
 from rltf.environment import environment
 from rltf.tasks import BinaryMatrix
-from rltf.types import Problem, Score
+from rltf.types import Completion, Finish, Problem, SamplingParams, Score, Tokens
 
 _LIBRARIES = {
     "rltf": ("rltf.trainer", "rltf.engines.torch_engine"),
@@ -98,6 +100,11 @@ class Workload:
         """Rollouts of one step."""
         return self.prompts * self.group_size
 
+    def check(self, tokens: int) -> None:
+        """Refuses a step that trained on fewer tokens than all new ones."""
+        if tokens != self.rollouts * self.new_tokens:
+            raise RuntimeError(f"a step trained on {tokens} tokens, not on {self.rollouts} x {self.new_tokens}")
+
     @property
     def task(self) -> BinaryMatrixConfig:
         """The task, with as many training problems as a step takes."""
@@ -105,7 +112,7 @@ class Workload:
 
 
 class Side(Protocol):
-    """Trains for `work.steps` steps and calls `on_step` with the number of new tokens after each."""
+    """Trains for `work.steps` steps and calls `on_step` after each with the number of tokens it trained on."""
 
     def __call__(self, work: Workload, on_step: Callable[[int], None]) -> None:
         """Runs to the end."""
@@ -137,7 +144,7 @@ class _Observer:
 
     def step(self, step: int, metrics: dict[str, float], timing: dict[str, float]) -> None:
         """The last thing in a step."""
-        self.on_step(int(metrics["tokens/sampled"]))
+        self.on_step(int(metrics.get("tokens/policy", 0)))
 
     def evaluation(self, step: int, evaluation: Any) -> None:
         """Not a step."""
@@ -145,9 +152,20 @@ class _Observer:
 
 def run_rltf(work: Workload, on_step: Callable[[int], None]) -> None:
     """Trains with rltf."""
-    from rltf.registry import build_engine, build_judge
+    from rltf.engines.torch_engine import TorchEngine
+    from rltf.registry import build_judge
     from rltf.run_dir import RunDir
     from rltf.trainer import Trainer
+
+    class NeverCut(TorchEngine):
+        """Reports every attempt as ended."""
+
+        def generate(
+            self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seed: int
+        ) -> list[list[Completion]]:
+            """Samples; see the protocol."""
+            groups = super().generate(prompts, n, sampling, seed)
+            return [[dataclasses.replace(attempt, finish=Finish.STOP) for attempt in group] for group in groups]
 
     config = RunConfig(
         task=work.task,
@@ -158,8 +176,13 @@ def run_rltf(work: Workload, on_step: Callable[[int], None]) -> None:
             steps=work.steps,
             groups_per_batch=work.prompts,
             group_size=work.group_size,
+            minibatches=1,
             learning_rate=work.learning_rate,
             warmup_steps=0,
+            schedule="constant",
+            weight_decay=0.0,
+            beta2=0.95,
+            max_grad_norm=1.0,
             save_every=0,
         ),
         # The evaluations before and after training are outside the timed steps.
@@ -170,7 +193,7 @@ def run_rltf(work: Workload, on_step: Callable[[int], None]) -> None:
         trainer = Trainer(
             config=config,
             run_dir=RunDir.create(Path(directory) / "run"),
-            engine=build_engine(config),
+            engine=NeverCut(config.engine, config.trainer, config.rollout.temperature),
             task=task,
             judge=build_judge(config.feedback, task),
             observer=_Observer(on_step),
@@ -298,7 +321,12 @@ def run_alone(side: Side, work: Workload, warmup: int) -> Alone:
 
     steps = follow()
     next(steps)
-    side(work, lambda tokens: next(steps))
+
+    def on_step(tokens: int) -> None:
+        work.check(tokens)
+        next(steps)
+
+    side(work, on_step)
     return Alone(product_share=found["product_seconds"] / found["seconds"], **found)
 
 
@@ -393,7 +421,7 @@ class _Turn:
     def __init__(self, side: Side, work: Workload) -> None:
         self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
         self._error: BaseException | None = None
-        self._tokens = 0
+        self._work = work
         self._thread = threading.Thread(target=self._run, args=(side, work), daemon=True)
         self._thread.start()
 
@@ -406,19 +434,19 @@ class _Turn:
         self._done.release()
 
     def _wait(self, tokens: int) -> None:
-        self._tokens = tokens
+        self._work.check(tokens)
         self._done.release()
         self._go.acquire()
 
-    def take(self) -> tuple[float, int]:
-        """Seconds and new tokens of the next step; the first also builds the side."""
+    def take(self) -> float:
+        """Seconds of the next step; the first also builds the side."""
         start = time.perf_counter()
         self._go.release()
         self._done.acquire()
         seconds = time.perf_counter() - start
         if self._error is not None:
             raise self._error
-        return seconds, self._tokens
+        return seconds
 
     def finish(self) -> None:
         """Lets the side end."""
@@ -433,9 +461,7 @@ def alternate(rltf: Side, trl: Side, work: Workload, warmup: int) -> list[tuple[
     turns = [_Turn(side, work) for side in (rltf, trl)]
     pairs: list[tuple[float, float]] = []
     for _ in range(work.steps):
-        (rltf_seconds, rltf_tokens), (trl_seconds, trl_tokens) = [turn.take() for turn in turns]
-        if not rltf_tokens == trl_tokens == work.rollouts * work.new_tokens:
-            raise RuntimeError(f"the sides made {rltf_tokens} and {trl_tokens} new tokens in one step")
+        rltf_seconds, trl_seconds = (turn.take() for turn in turns)
         pairs.append((rltf_seconds, trl_seconds))
     for turn in turns:
         turn.finish()

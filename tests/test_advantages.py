@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -87,9 +88,13 @@ def test_equal_values_have_exactly_no_advantage(value: float, size: int, normali
     assert not centred(np.full(size, value), normalize_std=normalize_std).any()
 
 
+@pytest.mark.parametrize("baseline", ["first_turn", "second_turn"])
 @given(value=st.sampled_from([0.0, 0.1, -0.1, 0.3, 1 / 3, 1.0]), size=st.integers(1, 32))
-def test_equal_revisions_have_exactly_no_advantage_over_the_second_turn(value: float, size: int) -> None:
-    assert not distillation_advantages(np.full(size, value), np.zeros(size), "second_turn").any()
+def test_revisions_that_equal_all_they_are_compared_with_have_exactly_no_advantage(
+    baseline: Literal["first_turn", "second_turn"], value: float, size: int
+) -> None:
+    values_G = np.full(size, value)
+    assert not distillation_advantages(values_G, values_G, baseline).any()
 
 
 def test_distillation_compares_with_the_whole_groups_first_attempts() -> None:

@@ -182,13 +182,24 @@ def test_where_all_feedback_fails_the_policy_is_not_asked_again(renderer: Render
     assert len(policy.calls) == 1
 
 
-def test_an_attempt_cut_at_the_limit_is_recorded_as_cut_and_scored_as_it_stands(renderer: Renderer) -> None:
-    group, _, _ = play(renderer, [[["<answer>0 1 …"]], [[RIGHT]]], ["Shorter."])
+def test_an_attempt_cut_at_the_limit_is_no_answer_even_where_the_right_one_stands_in_it(renderer: Renderer) -> None:
+    group, _, judge = play(renderer, [[[RIGHT + "…"]], [[RIGHT]]], ["Shorter."], max_new_tokens=50)
     cut, solved = only(group).turns
-    assert (cut.completion.finish, solved.completion.finish) == (Finish.LENGTH, Finish.STOP)
+    assert TASK.score(PROBLEM, cut.text).correct
+    assert (cut.score.reward, cut.score.correct, cut.score.well_formed) == (0.0, False, False)
+    assert "rollout.max_new_tokens" in cut.score.explanation
     assert cut.completion.tokens[-1] not in renderer.stop_tokens
-    assert cut.text == "<answer>0 1 …"
-    assert not cut.score.well_formed
+    assert (cut.completion.finish, solved.completion.finish) == (Finish.LENGTH, Finish.STOP)
+    assert solved.score.correct
+    assert judge.requests[0].truncated
+
+
+def test_the_judge_is_told_which_attempts_were_cut(renderer: Renderer) -> None:
+    _, _, judge = play(renderer, [[[WRONG, WORSE + "…"]], [[RIGHT], [RIGHT]]], ["a", "b"])
+    assert [(request.attempt, request.truncated) for request in judge.requests] == [
+        (WRONG, False),
+        (WORSE + "…", True),
+    ]
 
 
 def test_prompts_and_completions_are_recorded_as_the_policy_had_them(renderer: Renderer) -> None:

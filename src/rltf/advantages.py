@@ -39,10 +39,7 @@ def centred(values_G: Float64Array, *, normalize_std: bool = False, epsilon: flo
     Returns:
         Shape `[G]`; zeros where all values agree.
     """
-    if (values_G == values_G[0]).all():
-        # Exactly 0: the rounding of a mean must not become a gradient, least of all divided by itself.
-        return np.zeros_like(values_G)
-    advantages_G: Float64Array = values_G - values_G.mean()
+    advantages_G: Float64Array = values_G - _mean(values_G)
     if normalize_std:
         advantages_G = advantages_G / (values_G.std() + epsilon)
     return advantages_G
@@ -65,7 +62,7 @@ def distillation_advantages(
         baseline: `first_turn` or `second_turn`.
     """
     compared_G = first_turn_rewards_N if baseline == "first_turn" else revision_rewards_G
-    advantages_G: Float64Array = revision_rewards_G - compared_G.mean()
+    advantages_G: Float64Array = revision_rewards_G - _mean(compared_G)
     return advantages_G
 
 
@@ -83,3 +80,8 @@ def sequence_ratio(student_logprobs_T: NDArray[np.float32], teacher_logprobs_T: 
 def linear_schedule(start: float, end: float, progress: float) -> float:
     """The value at `progress` in [0, 1] on the line from `start` to `end`."""
     return start + (end - start) * progress
+
+
+def _mean(values: Float64Array) -> float:
+    """The mean; exactly the common value where all agree: rounding must not become an advantage."""
+    return float(values[0]) if (values == values[0]).all() else float(values.mean())

@@ -7,7 +7,7 @@ every field has an effect.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -21,6 +21,15 @@ class Section(BaseModel):
     """A strict, frozen group of settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_words(cls, data: Any) -> Any:
+        """TOML has no null: the word none unsets a field that can be unset."""
+        if not isinstance(data, dict):
+            return data
+        unset = {n for n, f in cls.model_fields.items() if type(None) in get_args(f.annotation)}
+        return {k: None if v == "none" and k in unset else v for k, v in data.items()}
 
 
 class BinaryMatrixConfig(Section):

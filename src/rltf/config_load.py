@@ -52,7 +52,7 @@ def apply_override(data: dict[str, Any], override: str) -> None:
 def validate_config(data: Mapping[str, Any]) -> RunConfig:
     """Checks everything; the error names the first wrong field and the mend."""
     try:
-        return RunConfig.model_validate(_without_none_words(data))
+        return RunConfig.model_validate(data)
     except ValidationError as error:
         raise UserError(_explain(error.errors(include_url=False)[0])) from error
 
@@ -75,13 +75,6 @@ def _parse_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def _without_none_words(data: Any) -> Any:
-    """TOML has no null: the word none stands for it in every field."""
-    if isinstance(data, Mapping):
-        return {key: _without_none_words(value) for key, value in data.items()}
-    return None if data == "none" else data
 
 
 def _explain(error: ErrorDetails) -> str:

@@ -43,7 +43,9 @@ def token_loss(
 ) -> Tensor:
     """The loss by its name. Tokens of weight 0 give loss 0 and gradient 0 whatever their ratio."""
     # A masked token may have any log-probability: an infinite ratio times 0 would be NaN.
-    old_logprobs_BT = torch.where(weights_BT == 0, logprobs_BT.detach(), old_logprobs_BT)
+    masked_BT = weights_BT == 0
+    logprobs_BT = torch.where(masked_BT, 0.0, logprobs_BT)
+    old_logprobs_BT = torch.where(masked_BT, 0.0, old_logprobs_BT)
     match name:
         case "cross_entropy":
             return cross_entropy(logprobs_BT, weights_BT)
@@ -58,4 +60,4 @@ def token_loss(
 def entropy(logits_BTV: Tensor) -> Tensor:
     """Entropy of each token's distribution in nats, shape `[B, T]`, from normalised log-probabilities or logits."""
     logprobs_BTV = torch.log_softmax(logits_BTV, dim=-1)
-    return -(logprobs_BTV.exp() * logprobs_BTV).sum(dim=-1)
+    return -(logprobs_BTV.exp() * logprobs_BTV.masked_fill(logprobs_BTV == -torch.inf, 0.0)).sum(dim=-1)

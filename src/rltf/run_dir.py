@@ -148,8 +148,8 @@ class RunDir:
         """Complete checkpoints as (step, path), oldest first."""
         if not self._checkpoints.is_dir():
             return []
-        names = sorted(path for path in self._checkpoints.iterdir() if path.suffix != _UNFINISHED)
-        return [(int(path.name.removeprefix("step-")), path) for path in names]
+        paths = [path for path in self._checkpoints.iterdir() if path.suffix != _UNFINISHED]
+        return sorted((int(path.name.removeprefix("step-")), path) for path in paths)
 
     @property
     def _checkpoints(self) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 from rltf.advantages import Float64Array, distillation_advantages, linear_schedule, sequence_ratio
 from rltf.config import DistillationConfig, ImitationConfig, PolicyGradientConfig
 from rltf.objectives.base import Needs
-from rltf.objectives.policy_gradient import shaped_reward
+from rltf.objectives.policy_gradient import graded_reward
 from rltf.types import FloatArray, RolloutGroup, TrainingSample, Turn
 
 RevisionAdvantages: TypeAlias = Callable[[list[Turn], list[Turn]], Float64Array]
@@ -32,8 +32,8 @@ class AgainstBaseline:
     def __call__(self, revisions: list[Turn], first_attempts: list[Turn]) -> Float64Array:
         """Advantages of the revisions, shape `[G]`."""
         return distillation_advantages(
-            np.array([shaped_reward(turn, self.policy) for turn in revisions]),
-            np.array([shaped_reward(turn, self.policy) for turn in first_attempts]),
+            np.array([graded_reward(turn, self.policy) for turn in revisions]),
+            np.array([graded_reward(turn, self.policy) for turn in first_attempts]),
             self.sd.baseline,
         )
 
@@ -90,7 +90,7 @@ class Distillation:
 
     def _weights(self, turn: Turn, weight: float) -> FloatArray:
         """The advantage on each token, times the full ratio if asked, 0 on tokens below the floor."""
-        if self.sd.ratio == "full":
+        if self.sd.ratio == "full" and weight != 0.0:
             assert turn.student_logprobs is not None
             weight *= sequence_ratio(turn.student_logprobs, turn.completion.logprobs)
         weights_T = np.full(len(turn.completion.tokens), weight, dtype=np.float32)

@@ -16,14 +16,18 @@ from rltf.objectives.base import Needs
 from rltf.types import Rollout, RolloutGroup, TrainingSample, Turn
 
 
-def shaped_reward(turn: Turn, config: PolicyGradientConfig) -> float:
-    """The reward a turn is trained on.
+def graded_reward(turn: Turn, config: PolicyGradientConfig) -> float:
+    """`r - format_penalty [not well-formed]`."""
+    return turn.score.reward - config.format_penalty * (not turn.score.well_formed)
 
-    `r - format_penalty [not well-formed] - kl_coefficient * sum_t (log pi - log pi_initial)`. The last term in
-    the reward gives an unbiased gradient of the KL divergence to the initial policy, since the gradient of the
-    expectation of `log pi` under `pi` is 0.
+
+def shaped_reward(turn: Turn, config: PolicyGradientConfig) -> float:
+    """The reward that the policy gradient trains a turn on.
+
+    The graded reward `- kl_coefficient * sum_t (log pi - log pi_initial)`. The KL divergence in the reward gives
+    an unbiased gradient of itself, since the gradient of the expectation of `log pi` under `pi` is 0.
     """
-    reward = turn.score.reward - config.format_penalty * (not turn.score.well_formed)
+    reward = graded_reward(turn, config)
     if config.kl_coefficient:
         assert turn.reference_logprobs is not None
         log_ratio_T = turn.completion.logprobs.astype(np.float64) - turn.reference_logprobs
