@@ -277,7 +277,7 @@ EngineConfig: TypeAlias = TorchEngineConfig
 class TrainerConfig(Section):
     """The loop and the optimiser."""
 
-    steps: Positive = 180
+    steps: Positive = 150
     """Batches of rollouts to train on."""
     groups_per_batch: Positive = 16
     """Problems per step."""
