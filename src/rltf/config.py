@@ -87,7 +87,7 @@ class RolloutConfig(Section):
     """Whether a later prompt continues the conversation or restates all in one message."""
     max_new_tokens: Positive = 32
     """Token limit of one attempt."""
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """Sampling temperature; the policy that is trained is the one at this temperature."""
 
     @model_validator(mode="after")
@@ -111,7 +111,7 @@ class ImitationConfig(Section):
     """Importance ratio: none (the paper's choice), the full sequence weight, or clipped per token."""
     ratio_denominator: Literal["student", "feedback_conditioned"] = "student"
     """Denominator of the `ppo` and `cispo` ratio: the sampling policy on x0, or on x1. `full` is
-    is defined with `feedback_conditioned` and requires it."""
+    defined with `feedback_conditioned` and requires it."""
     clip_low: Annotated[float, Field(ge=0)] = 0.8
     """Lower absolute bound of the ratio."""
     clip_high: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.2
@@ -319,7 +319,7 @@ class EvaluationConfig(Section):
 
     samples: Positive = 4
     """Rollouts per problem."""
-    temperature: Annotated[float, Field(ge=0)] = 1.0
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """Sampling temperature; 0 is greedy."""
     every: NonNegative = 0
     """Steps between evaluations on the validation split during training; 0 is never."""

@@ -27,8 +27,8 @@ class Evaluation:
     temperature: float
     single_turn: float
     """Share of first attempts that are correct: what the model does without feedback."""
-    single_turn_interval: float
-    """Half the width of its 95% interval (normal, over problems as clusters)."""
+    single_turn_interval: float | None
+    """Half the width of its 95% interval (normal, over problems as clusters); None for a single problem."""
     pass_at_k: float
     """Share of problems with a correct first attempt among the samples."""
     second_turn: float | None
@@ -75,7 +75,7 @@ def summarize(groups: Sequence[RolloutGroup], split: Split, temperature: float) 
     horizon = max(len(rollout.turns) for rollout in rollouts)
     by_turn = [_mean_and_interval(groups, turn) for turn in range(max(2, horizon))]
     single_turn, single_turn_interval = by_turn[0]
-    assert single_turn is not None and single_turn_interval is not None
+    assert single_turn is not None
     return Evaluation(
         split=split,
         problems=len(groups),
@@ -110,7 +110,7 @@ def _mean_and_interval(groups: Sequence[RolloutGroup], turn: int) -> tuple[float
         return None, None
     share = correct.sum() / made.sum()
     if len(groups) < 2:
-        return float(share), math.inf
+        return float(share), None
     residuals = correct - share * made
     variance = len(groups) / (len(groups) - 1) * float((residuals**2).sum()) / made.sum() ** 2
     return float(share), 1.96 * math.sqrt(variance)

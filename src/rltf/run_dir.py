@@ -18,6 +18,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import Any, TextIO
 from rltf.errors import UserError
 
 _UNFINISHED = ".tmp"
+_CHECKPOINT = re.compile(r"step-(\d+)")
 _FULL = 1 << 16
 """Free bytes under which a failed write is put down to the disk."""
 
@@ -144,12 +146,22 @@ class RunDir:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path)) from error
             raise
 
+    @contextlib.contextmanager
+    def new_model(self) -> Iterator[Path]:
+        """A path to export the trained policy to: it becomes `model` only when it is complete."""
+        partial = self.path / ("model" + _UNFINISHED)
+        shutil.rmtree(partial, ignore_errors=True)
+        with self.naming_a_full_disk():
+            yield partial
+        shutil.rmtree(self.model, ignore_errors=True)
+        partial.replace(self.model)
+
     def checkpoints(self) -> list[tuple[int, Path]]:
         """Complete checkpoints as (step, path), oldest first."""
         if not self._checkpoints.is_dir():
             return []
-        paths = [path for path in self._checkpoints.iterdir() if path.suffix != _UNFINISHED]
-        return sorted((int(path.name.removeprefix("step-")), path) for path in paths)
+        matches = [(_CHECKPOINT.fullmatch(path.name), path) for path in self._checkpoints.iterdir()]
+        return sorted((int(match.group(1)), path) for match, path in matches if match)
 
     @property
     def _checkpoints(self) -> Path:

@@ -85,8 +85,8 @@ class Trainer:
                 raise Interrupted(step)
         after = self._evaluate_once(steps, "test")
         self.observer.phase("exporting the model")
-        with self.run_dir.naming_a_full_disk():
-            self.engine.export(self.run_dir.model)
+        with self.run_dir.new_model() as path:
+            self.engine.export(path)
         return self._summary(before, after)
 
     def _restore(self) -> int:

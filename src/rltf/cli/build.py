@@ -11,6 +11,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 
 from rltf.builtin.build import Recipe, build
 from rltf.errors import UserError
+from rltf.report import plain
 
 
 def build_command(out: Path, seed: int, steps: int | None) -> None:
@@ -35,4 +36,4 @@ def build_command(out: Path, seed: int, steps: int | None) -> None:
                 console.print(f"step {step + 1}/{total}  {figures}", highlight=False, soft_wrap=True)
 
         build(recipe, out, show)
-    console.print(f"wrote {out}", highlight=False)
+    console.print(plain(f"wrote {out}"))

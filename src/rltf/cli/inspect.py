@@ -40,9 +40,9 @@ def eval_command(
         seed=config.seed,
     )
     if json_output:
-        print(json.dumps({"task": config.task.name, "model": model, **evaluation.record()}))
+        print(json.dumps({"task": config.task.name, "model": model, **evaluation.record()}, allow_nan=False))
         return
-    table = Table(title=f"{model} on {config.task.name}, {split}", title_justify="left")
+    table = Table(title=plain(f"{model} on {config.task.name}, {split}"), title_justify="left")
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_row("single-turn accuracy", percent(evaluation.single_turn, evaluation.single_turn_interval))

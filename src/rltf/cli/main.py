@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from rltf.errors import UserError
+from rltf.report import plain
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -110,7 +111,7 @@ def build_builtin(
 def fail(message: str, status: int = 2) -> NoReturn:
     """Ends the program with one line on stderr."""
     line = " ".join(message.split())
-    Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(f"rltf: {line}")
+    Console(stderr=True, soft_wrap=True).print(plain(f"rltf: {line}"))
     raise SystemExit(status)
 
 

@@ -14,7 +14,7 @@ from rltf.config_load import config_from_json, config_to_json, load_config
 from rltf.environment import environment
 from rltf.errors import UserError
 from rltf.registry import build_engine, build_judge, build_task
-from rltf.report import run_report
+from rltf.report import plain, run_report
 from rltf.run_dir import RunDir, unused_path
 from rltf.trainer import Interrupted, Trainer
 
@@ -27,7 +27,7 @@ def train_command(settings: list[str], path: Path | None, resume: Path | None) -
     if resume is not None:
         config, run = _resumed(resume, settings, path)
         if run.has("summary.json"):
-            console.print(f"{run.path} is finished already.", highlight=False)
+            console.print(plain(f"{run.path} is finished already."))
             console.print(run_report(run, json.loads(run.read_text("summary.json"))))
             return
         engine = build_engine(config)
@@ -39,15 +39,15 @@ def train_command(settings: list[str], path: Path | None, resume: Path | None) -
         RunDir.check_free(path)
         # A model that cannot be loaded leaves no directory behind.
         engine = build_engine(config)
+        machine = environment()
         run = RunDir.create(path)
-        run.write_text("environment.json", json.dumps(environment(), indent=2) + "\n")
         run.write_text("config.json", config_to_json(config))
-    console.print(
+        run.write_text("environment.json", json.dumps(machine, indent=2) + "\n")
+    opening = (
         f"{config.objective.name} on {config.task.name} with {config.engine.model}: {config.trainer.steps} steps of "
-        f"{config.trainer.groups_per_batch} x {config.trainer.group_size} rollouts, run directory {run.path}",
-        highlight=False,
-        soft_wrap=True,
+        f"{config.trainer.groups_per_batch} x {config.trainer.group_size} rollouts, run directory {run.path}"
     )
+    console.print(plain(opening), soft_wrap=True)
     progress = RunProgress(console, config.trainer.steps)
     stop = StopSignal(lambda: progress.phase("stopping after this step (again: at once)"))
     task = build_task(config.task)

@@ -91,8 +91,8 @@ class TorchEngine:
     def forward_backward(self, samples: Sequence[TrainingSample], normalizer: float) -> Mapping[str, float]:
         """Accumulates the gradient; see the protocol.
 
-        Metrics, per component c: `loss/c`, `tokens/c`; and of the `policy` component `policy/entropy`,
-        `policy/sampler_gap` (mean |log pi - log pi_sampler| per token) and `policy/clipped`.
+        Metrics, per component c: `loss/c`, `tokens/c`; and of the `policy` component `policy/entropy` and
+        `policy/sampler_gap` (mean |log pi - log pi_sampler| per token).
         """
         totals: dict[str, float] = defaultdict(float)
         sequences = [TokenSequence(prompt=s.prompt_tokens, completion=s.completion_tokens) for s in samples]
