@@ -75,10 +75,10 @@ CHANGES: dict[str, str] = {
     "trainer.steps": "4",
     "trainer.groups_per_batch": "4",
     "trainer.group_size": "4",
-    "trainer.minibatches": "2",
+    "trainer.minibatches": "1",
     "trainer.learning_rate": "0.02",
     "trainer.warmup_steps": "2",
-    "trainer.schedule": "linear",
+    "trainer.schedule": "constant",
     "trainer.weight_decay": "1.0",
     "trainer.beta1": "0.5",
     "trainer.beta2": "0.5",
@@ -199,10 +199,13 @@ def train(path: Path, model: Path, overrides: tuple[str, ...]) -> dict[str, Any]
         apply_override(data, override)
     config = validate_config(data)
     task = _HashTask(build_task(config.task))
+    engine = build_engine(config)
+    # A model with random weights hardly ever ends an attempt, and a cut attempt is no answer: let more tokens end it.
+    engine.renderer.stop_tokens = (*engine.renderer.stop_tokens, *range(100, 250))
     trainer = Trainer(
         config=config,
         run_dir=RunDir.create(path),
-        engine=build_engine(config),
+        engine=engine,
         task=task,
         judge=build_judge(config.feedback, task),
         observer=_Silent(),
