@@ -34,6 +34,9 @@ class TorchEngine:
         self._config = config
         self._temperature = temperature
         self._model, self._tokenizer, self._device = loaded.model, loaded.tokenizer, loaded.device
+        if self._device.type == "cpu":
+            # The gradient of a shared prefix is a sum over its rows, which threads would add in any order.
+            torch.use_deterministic_algorithms(True, warn_only=True)
         self._initial: Any = None
         default_budget = _CPU_TOKEN_BUDGET if self._device.type == "cpu" else _TOKEN_BUDGET
         self._token_budget = config.micro_batch_tokens or default_budget
