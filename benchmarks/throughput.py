@@ -23,7 +23,9 @@ memory), no reference model, no logging, and the fastest of several batch sizes,
 up to the full batch. What is left at TRL's default: the loss, the fused AdamW, the scaling of the rewards.
 
 First every side runs alone in a process of its own, for its peak memory, its arithmetic and the choice of TRL's
-batch size. Then both run in one process and take turns, step by step; the result is the ratio of each pair.
+batch size. Then both take turns, step by step, in two processes of which one always sleeps; the result is the ratio of
+each pair. In one process they would share thread pools, allocator and PyTorch's global settings (rltf asks for
+deterministic sums): that slows both down, TRL more.
 """
 
 from __future__ import annotations
@@ -39,7 +41,6 @@ import resource
 import statistics
 import sys
 import tempfile
-import threading
 import time
 import zlib
 from collections import Counter
@@ -49,6 +50,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -63,6 +65,7 @@ from rltf.config import (
     TrainerConfig,
 )
 from rltf.environment import environment
+from rltf.prompts import first_turn
 from rltf.tasks import BinaryMatrix
 from rltf.types import Completion, Finish, Problem, SamplingParams, Score, Tokens
 
@@ -93,6 +96,8 @@ class Workload:
     prompts: int
     group_size: int
     new_tokens: int
+    side: int
+    """Side of the matrices: what a prompt's length depends on."""
     learning_rate: float = 1e-5
 
     @property
@@ -108,7 +113,7 @@ class Workload:
     @property
     def task(self) -> BinaryMatrixConfig:
         """The task, with as many training problems as a step takes."""
-        return BinaryMatrixConfig(train_size=self.prompts)
+        return BinaryMatrixConfig(min_side=self.side, max_side=self.side, train_size=self.prompts)
 
 
 class Side(Protocol):
@@ -416,44 +421,38 @@ def _replay(sizes: Counter[Size]) -> float:
 
 
 class _Turn:
-    """A side in a thread of its own that waits at the end of each step until it is told to take the next."""
+    """A side in a process of its own that sleeps at the end of each step until it is told to take the next."""
 
     def __init__(self, side: Side, work: Workload) -> None:
-        self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
-        self._error: BaseException | None = None
-        self._work = work
-        self._thread = threading.Thread(target=self._run, args=(side, work), daemon=True)
-        self._thread.start()
-
-    def _run(self, side: Side, work: Workload) -> None:
-        self._go.acquire()
-        try:
-            side(work, self._wait)
-        except BaseException as error:
-            self._error = error
-        self._done.release()
-
-    def _wait(self, tokens: int) -> None:
-        self._work.check(tokens)
-        self._done.release()
-        self._go.acquire()
+        context = get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_take_turns, args=(side, work, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
 
     def take(self) -> float:
         """Seconds of the next step; the first also builds the side."""
         start = time.perf_counter()
-        self._go.release()
-        self._done.acquire()
-        seconds = time.perf_counter() - start
-        if self._error is not None:
-            raise self._error
-        return seconds
+        self._pipe.send("go")
+        self._pipe.recv()  # An EOFError here is a side that failed; its traceback stands above.
+        return time.perf_counter() - start
 
     def finish(self) -> None:
         """Lets the side end."""
-        self._go.release()
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
+        self._pipe.send("go")
+        self._process.join()
+        if self._process.exitcode:
+            raise RuntimeError("a side failed after its last step; its traceback stands above")
+
+
+def _take_turns(side: Side, work: Workload, pipe: Connection) -> None:
+    def on_step(tokens: int) -> None:
+        work.check(tokens)
+        pipe.send("done")
+        pipe.recv()
+
+    pipe.recv()
+    side(work, on_step)
 
 
 def alternate(rltf: Side, trl: Side, work: Workload, warmup: int) -> list[tuple[float, float]]:
@@ -489,6 +488,18 @@ def copy_that_cannot_stop(model: str, path: str) -> None:
     tokenizer.save_pretrained(path)
 
 
+def prompt_tokens(work: Workload) -> float:
+    """Mean length of a prompt."""
+    from transformers import AutoTokenizer
+
+    from rltf.renderer import Renderer
+
+    tokenizer = AutoTokenizer.from_pretrained(work.model)
+    renderer, task = Renderer(tokenizer, [tokenizer.eos_token_id]), PseudoRandomRewards(work.task)
+    problems = [task.problem("train", index) for index in range(work.prompts)]
+    return statistics.mean(len(renderer.prompt(first_turn(problem))) for problem in problems)
+
+
 def in_own_process(function: Callable[..., T], *arguments: Any) -> T:
     """Calls a function in a fresh process, whose memory holds nothing else."""
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
@@ -510,6 +521,7 @@ def benchmark(options: argparse.Namespace, directory: str) -> dict[str, Any]:
         prompts=options.prompts,
         group_size=options.group_size,
         new_tokens=options.new_tokens,
+        side=options.side,
     )
     short = dataclasses.replace(work, steps=options.warmup + options.alone_steps + 2)
     _say("rltf alone")
@@ -520,12 +532,13 @@ def benchmark(options: argparse.Namespace, directory: str) -> dict[str, Any]:
         trl_alone[batch] = in_own_process(run_alone, functools.partial(run_trl, batch=batch), short, options.warmup)
     batch = min(trl_alone, key=lambda size: trl_alone[size].seconds)
     _say(f"rltf and TRL ({batch} x {work.rollouts // batch}) in turns")
-    pairs = in_own_process(alternate, run_rltf, functools.partial(run_trl, batch=batch), work, options.warmup)
+    pairs = alternate(run_rltf, functools.partial(run_trl, batch=batch), work, options.warmup)
     return {
         "environment": environment() | {"threads": rltf_alone.threads, "trl": metadata.version("trl")},
         "model": options.model,
         "rollouts_per_step": work.rollouts,
         "new_tokens_per_rollout": work.new_tokens,
+        "prompt_tokens": in_own_process(prompt_tokens, work),
         "trl_batch": batch,
         "seconds": pairs,
         "rollouts_per_second": {
@@ -564,8 +577,8 @@ def table(result: Mapping[str, Any]) -> str:
         "",
         f"rltf's rollouts per second over TRL's: median {ratio['median']:.2f}, min {ratio['min']:.2f}, "
         f"max {ratio['max']:.2f} over {len(pairs)} pairs of steps",
-        f"{rollouts} rollouts of {result['new_tokens_per_rollout']} new tokens per step, "
-        f"{result['environment']['threads']} threads; TRL alone, seconds per step and peak MiB: "
+        f"{rollouts} rollouts of {result['new_tokens_per_rollout']} new tokens after {result['prompt_tokens']:.0f} prompt "
+        f"tokens per step, {result['environment']['threads']} threads; TRL alone, seconds per step and peak MiB: "
         + ", ".join(
             f"{size} x {rollouts // int(size)}: {alone['seconds']:.3f} and {alone['peak_mib']:.0f}"
             for size, alone in result["trl_alone"].items()
@@ -589,6 +602,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--prompts", type=int, default=32, help="prompts per step (default: 32)")
     parser.add_argument("--group-size", type=int, default=8, help="rollouts per prompt (default: 8)")
     parser.add_argument("--new-tokens", type=int, default=24, help="new tokens per rollout (default: 24)")
+    parser.add_argument("--side", type=int, default=4, help="side of the matrices in the prompts (default: 4)")
     parser.add_argument(
         "--trl-batches",
         type=int,

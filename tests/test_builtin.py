@@ -52,17 +52,16 @@ def test_it_can_act_on_feedback(base: Evaluation) -> None:
 def test_the_corpus_shows_no_correct_answer() -> None:
     rng, speaker = Random(0), MatrixSpeaker()
     seen = 0
-    for _ in range(300):
-        for exchange in exchanges(speaker, rng, 1.0):
+    for number in range(600):
+        for exchange in exchanges(speaker, rng, number / 599):
             if exchange.kind == "request":
                 continue
             question = exchange.messages[0].content
             rows = question.split("below:\n")[1].split("\n\n")[0]
             matrix = tuple(tuple(map(int, row.split())) for row in rows.splitlines())
-            if any(map(any, matrix)):
-                assert extract_matrix(exchange.reply) != distances(matrix)
-                seen += 1
-    assert seen > 500
+            assert extract_matrix(exchange.reply) != distances(matrix)
+            seen += 1
+    assert seen > 1500
 
 
 def test_an_ignorant_attempt_is_blind_to_the_neighbours() -> None:
@@ -95,7 +94,7 @@ def test_feedback_in_the_corpus_describes_the_change_and_nothing_else() -> None:
         before, after = extract_matrix(attempt), extract_matrix(revision)
         assert not isinstance(before, str)
         assert not isinstance(after, str)
-        assert write_matrix(after) != problem.answer or not any(map(any, problem.metadata["matrix"]))
+        assert write_matrix(after) != problem.answer
         if feedback.startswith("Row"):
             located += 1
             cells = [(r, c) for r, row in enumerate(before) for c, cell in enumerate(row) if cell != after[r][c]]

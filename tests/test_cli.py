@@ -112,6 +112,47 @@ def test_the_trained_model_can_be_evaluated_and_shown(tiny_model: Path, tmp_path
     assert "feedback (rules:located)" in shown.stdout
 
 
+def test_the_model_to_look_at_is_named_once(tiny_model: Path, tmp_path: Path) -> None:
+    done = rltf("eval", str(tiny_model), "engine.model=builtin", cwd=tmp_path, status=2)
+    assert "engine.model=builtin: the model is named first" in done.stderr
+
+
+def test_a_run_that_never_made_a_step_is_no_model(tiny_model: Path, tmp_path: Path) -> None:
+    process = start("train", *SMALL, f"engine.model={tiny_model}", "--run-dir", "run", cwd=tmp_path)
+    while not (tmp_path / "run" / "environment.json").is_file():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    done = rltf("eval", "run", cwd=tmp_path, status=2)
+    assert "the run has no trained model yet; finish it with rltf train --resume run" in done.stderr
+
+
+def test_a_run_with_a_relative_model_resumes_from_elsewhere(tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "tiny")
+    rltf("train", *SMALL, "engine.model=tiny", "--run-dir", "run", cwd=tmp_path)
+    (tmp_path / "run" / "summary.json").unlink()
+    (tmp_path / "deep").mkdir()
+    rltf("train", "--resume", str(Path("..") / "run"), cwd=tmp_path / "deep")
+
+
+def test_a_damaged_checkpoint_is_one_clear_line_and_the_one_before_it_serves(tiny_model: Path, tmp_path: Path) -> None:
+    rltf("train", *SMALL, "trainer.save_every=1", f"engine.model={tiny_model}", "--run-dir", "run", cwd=tmp_path)
+    metrics = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    (tmp_path / "run" / "summary.json").unlink()
+    newest = tmp_path / "run" / "checkpoints" / "step-000002"
+    for name in ("weights.safetensors", "optimizer.pt"):
+        intact = (newest / name).read_bytes()
+        (newest / name).write_bytes(intact[: len(intact) // 2])
+        done = rltf("train", "--resume", "run", cwd=tmp_path, status=2)
+        assert "step-000002: this checkpoint cannot be read" in done.stderr
+        assert done.stderr.count("\n") == 1
+        (newest / name).write_bytes(intact)
+    shutil.rmtree(newest)
+    rltf("train", "--resume", "run", cwd=tmp_path)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == metrics
+
+
 def test_lora_trains_from_the_command_line(tiny_model: Path, tmp_path: Path) -> None:
     rltf(
         "train", *SMALL, f"engine.model={tiny_model}", "engine.lora.rank=2", "engine.lora.alpha=2", "--run-dir", "run",
@@ -182,6 +223,7 @@ def test_two_processes_cannot_work_on_one_run(tiny_model: Path, tmp_path: Path) 
         (("trainer.steps=many",), "trainer.steps='many': input should be a valid integer"),
         (("trainer.steps=0",), "trainer.steps=0: input should be greater than 0"),
         (("trainer.learning_rate=nan",), "trainer.learning_rate"),
+        (("trainer.steps=5", "trainer.warmup_steps=6"), "trainer: warmup_steps=6 is above steps=5"),
         (("trainer.minibatches=5",), "choose a divisor"),
         (("trainer.group_size=1",), "trainer.group_size=1"),
         (("rollout.horizon=1",), "rollout.horizon=1 leaves rltf_sd nothing to learn from"),

@@ -37,13 +37,23 @@ def row(name: str) -> int:
     return next(number for number, names in enumerate(ROWS) if name in names)
 
 
+def is_module(name: str) -> bool:
+    path = SOURCE / Path(*name.split(".")[1:])
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
 def imports(path: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("rltf."):
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            known = {name for name in names if (SOURCE / Path(*name.split(".")[1:])).with_suffix(".py").is_file()}
-            found |= known or {node.module}
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.startswith("rltf.")}
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path.name}: imports are written in full"
+            module = node.module or ""
+            if module == "rltf" or module.startswith("rltf."):
+                names = {f"{module}.{alias.name}" for alias in node.names}
+                known = {name for name in names if is_module(name)}
+                found |= known or ({module} - {"rltf"})
     return found
 
 

@@ -5,9 +5,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from helpers import PROBLEM, builtin_tokenizer
+from helpers import PROBLEM, builtin_tokenizer, chatml_tokenizer
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tokenizers import AddedToken, normalizers
 
 from rltf.errors import UserError
 from rltf.prompts import (
@@ -212,6 +213,32 @@ def test_a_stand_in_that_somebody_typed_is_no_control_token_and_becomes_a_replac
         tokens = any_renderer.prompt((user(f"a{chr(0xF0000 + offset)}b"),))
         assert controls(any_tokenizer, tokens) == controls(any_tokenizer, plain)
         assert "a\ufffdb" in decoded(any_tokenizer, tokens)
+
+
+def test_brackets_and_single_characters_that_are_control_tokens_stay_text() -> None:
+    tokenizer = chatml_tokenizer()
+    tokenizer.add_tokens([AddedToken("[TOOL]", special=False), AddedToken("§", special=True)])
+    renderer = Renderer(tokenizer, [tokenizer.eos_token_id])
+    added = {tokenizer.convert_tokens_to_ids("[TOOL]"), tokenizer.convert_tokens_to_ids("§")}
+    tokens = renderer.prompt((user("a [TOOL] b § c"), assistant("§"), user("c")))
+    assert not added & set(tokens)
+    assert "a [TOOL] b \ufffd c" in decoded(tokenizer, tokens)
+
+
+def test_a_control_token_that_only_normalised_text_spells_is_blotted_out() -> None:
+    tokenizer = chatml_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.add_tokens([AddedToken("<|stop|>", special=True, normalized=True)])
+    renderer = Renderer(tokenizer, [tokenizer.eos_token_id])
+    stop = tokenizer.convert_tokens_to_ids("<|stop|>")
+    assert stop in tokenizer.encode("<|STOP|>", add_special_tokens=False)
+    tokens = renderer.prompt((user("a <|STOP|> b <|stop|> c"),))
+    assert stop not in tokens
+    assert "a \ufffd b <|stop|> c" in decoded(tokenizer, tokens)
+
+
+def test_half_a_surrogate_pair_becomes_a_question_mark(any_tokenizer: Any, any_renderer: Renderer) -> None:
+    assert "a?b" in decoded(any_tokenizer, any_renderer.prompt((user("a\ud800b"),)))
 
 
 def test_private_use_characters_that_are_no_stand_ins_are_kept(any_tokenizer: Any, any_renderer: Renderer) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rltf.errors import UserError
-from rltf.run_dir import RunDir, unused_path
+from rltf.run_dir import RunDir
 
 LOCKER = (
     "import sys, pathlib; from rltf.run_dir import RunDir; from rltf.errors import UserError\n"
@@ -233,10 +233,19 @@ def test_the_creator_of_a_run_holds_it(run: RunDir) -> None:
 
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
-    assert unused_path(tmp_path, "run") == tmp_path / "run"
-    for taken in ("run", "run-2"):
-        (tmp_path / taken).mkdir()
-    assert unused_path(tmp_path, "run") == tmp_path / "run-3"
+    runs = [RunDir.create_unused(tmp_path / "runs", "run") for _ in range(3)]
+    assert [run.path.name for run in runs] == ["run", "run-2", "run-3"]
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"loss": 1.0}', "3", "\\x00"])
+def test_a_damaged_line_is_named(run: RunDir, line: str) -> None:
+    run.append("metrics.jsonl", [{"step": 1}])
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(UserError, match=r"metrics\.jsonl, line 2"):
+        run.records("metrics.jsonl")
+    with pytest.raises(UserError, match=r"metrics\.jsonl, line 2"):
+        run.cut_after("metrics.jsonl", 1)
 
 
 def test_records_are_one_line_of_ascii_json_each(run: RunDir) -> None:

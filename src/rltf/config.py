@@ -287,10 +287,11 @@ class TrainerConfig(Section):
     """Optimiser steps per batch; each takes an equal share of the batch's groups."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4e-4
     """Peak learning rate of AdamW."""
-    warmup_steps: NonNegative = 10
-    """Steps over which the learning rate rises linearly from 0."""
+    warmup_steps: NonNegative | None = None
+    """Steps over which the learning rate rises linearly from 0. Unset: 10, or a tenth of `steps` if that is fewer."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
-    """How the learning rate goes on after warm-up: constant, or down to 0 at the last step."""
+    """How the learning rate goes on after warm-up: constant, or down towards 0, which it would reach one
+    step after the last."""
     weight_decay: Rate = 0.0
     """Decoupled weight decay of AdamW."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -303,6 +304,17 @@ class TrainerConfig(Section):
     """Steps between checkpoints; 0 saves only at the end."""
     keep_checkpoints: Positive = 2
     """How many of the newest checkpoints stay on disk."""
+
+    @model_validator(mode="after")
+    def _warmup(self) -> TrainerConfig:
+        if self.warmup_steps is None:
+            object.__setattr__(self, "warmup_steps", min(10, self.steps // 10))
+        elif self.warmup_steps > self.steps:
+            raise ValueError(
+                f"warmup_steps={self.warmup_steps} is above steps={self.steps}, so the learning rate would never be "
+                "reached; lower warmup_steps, or leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _minibatches(self) -> TrainerConfig:

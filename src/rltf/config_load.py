@@ -57,6 +57,15 @@ def validate_config(data: Mapping[str, Any]) -> RunConfig:
         raise UserError(_explain(error.errors(include_url=False)[0])) from error
 
 
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The settings with local paths written out, so that a run can be resumed from any working directory."""
+    engine = config.engine
+    paths = {name: Path(text).expanduser() for name in ("model", "chat_template") if (text := getattr(engine, name))}
+    # A hub name is no path, nor is `builtin`, whatever lies in the working directory under that name.
+    local = {name: str(path.resolve()) for name, path in paths.items() if path.exists() and str(path) != "builtin"}
+    return config.model_copy(update={"engine": engine.model_copy(update=local)})
+
+
 def config_to_json(config: RunConfig) -> str:
     """The resolved settings, every field present, as JSON that `config_from_json` reads back."""
     return json.dumps(config.model_dump(mode="json"), indent=2) + "\n"

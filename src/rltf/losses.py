@@ -60,4 +60,7 @@ def token_loss(
 def entropy(logits_BTV: Tensor) -> Tensor:
     """Entropy of each token's distribution in nats, shape `[B, T]`, from normalised log-probabilities or logits."""
     logprobs_BTV = torch.log_softmax(logits_BTV, dim=-1)
-    return -(logprobs_BTV.exp() * logprobs_BTV.masked_fill(logprobs_BTV == -torch.inf, 0.0)).sum(dim=-1)
+    # A token of probability 0 adds nothing; 0 times -inf would be NaN.
+    finite_BTV = logprobs_BTV.clamp(min=torch.finfo(logprobs_BTV.dtype).min)
+    entropy_BT: Tensor = -torch.linalg.vecdot(logprobs_BTV.exp(), finite_BTV)
+    return entropy_BT

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # While a chat template runs, a private-use character stands for each control token spelled in a message.
 _FIRST_STAND_IN = 0xF0000
 _STAND_INS = re.compile("[\U000f0000-\U000ffffd]")
-_TAG = re.compile(r"<.+>", re.DOTALL)
+_TAG = re.compile(r"<.+>|\[.+\]", re.DOTALL)
 
 
 class Renderer:
@@ -36,6 +36,9 @@ class Renderer:
         self._tokenizer: Any = tokenizer
         self.stop_tokens: tuple[int, ...] = tuple(stop_tokens)
         added = tokenizer.added_tokens_decoder.values()
+        self._normalized_ids = {
+            index for index, token in tokenizer.added_tokens_decoder.items() if token.special and token.normalized
+        }
         special = {str(token) for token in added if token.special}
         tags = {str(token) for token in added if _TAG.fullmatch(str(token))}
         spellings = sorted(special | tags)
@@ -64,17 +67,34 @@ class Renderer:
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def _hide_controls(self, message: Message) -> str:
+        # Half a surrogate pair, as JSON can spell it, is no text that a tokenizer takes.
+        content = message.content.encode("utf-8", "replace").decode("utf-8")
         # A stand-in that somebody typed must not be taken for one of ours.
-        content = _STAND_INS.sub("\ufffd", message.content)
+        content = _STAND_INS.sub("\ufffd", content)
         pattern = self._special if message.role == "assistant" else self._control
-        return pattern.sub(lambda match: self._stand_ins[match.group()], content)
+        content = pattern.sub(lambda match: self._stand_ins[match.group()], content)
+        return self._blot_out(content) if self._normalized_ids else content
+
+    def _blot_out(self, content: str) -> str:
+        """Replaces what the tokenizer, which normalises text before it looks for them, takes for control tokens."""
+        while True:
+            encoding = self._tokenizer(content, add_special_tokens=False, return_offsets_mapping=True)
+            found = zip(encoding["input_ids"], encoding["offset_mapping"], strict=True)
+            spans = [span for token, span in found if token in self._normalized_ids]
+            if not spans:
+                return content
+            for start, end in reversed(spans):
+                content = content[:start] + "\ufffd" + content[end:]
 
     def _encode(self, rendered: str) -> Tokens:
         tokens: list[int] = []
         for part in re.split(f"({_STAND_INS.pattern})", rendered):
             # Split in two, the spelling of a control token is no control token to the tokenizer.
             spelling = self._spellings.get(part)
-            pieces = (part,) if spelling is None else (spelling[:1], spelling[1:])
+            if spelling is None:
+                pieces: tuple[str, ...] = (part,)
+            else:
+                pieces = (spelling[:1], spelling[1:]) if len(spelling) > 1 else ("\ufffd",)
             for piece in pieces:
                 if piece:
                     tokens += self._tokenizer.encode(piece, add_special_tokens=False)

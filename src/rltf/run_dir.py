@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
 import re
@@ -47,6 +48,18 @@ class RunDir:
         run = cls(path)
         run.lock()
         return run
+
+    @classmethod
+    def create_unused(cls, parent: Path, name: str) -> RunDir:
+        """A new run in `parent/name`, or in `parent/name-2` and so on where that is taken."""
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            path = parent / (name if number == 1 else f"{name}-{number}")
+            # mkdir claims the name: another run that starts at this moment gets the next one.
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                return cls.create(path)
+        raise AssertionError
 
     @staticmethod
     def check_free(path: Path) -> None:
@@ -101,7 +114,8 @@ class RunDir:
         """The complete lines of a JSONL file; a line that a kill cut short is left out."""
         if not self.has(name):
             return []
-        return [json.loads(line) for line in self.read_text(name).splitlines(keepends=True) if line.endswith("\n")]
+        with (self.path / name).open(encoding="utf-8") as file:
+            return list(self._parsed(name, (line for line in file if line.endswith("\n"))))
 
     def cut_after(self, name: str, step: int) -> None:
         """Removes lines of later steps, and a line cut short, so that a resumed run writes them once."""
@@ -110,8 +124,22 @@ class RunDir:
             return
         partial = path.with_name(name + _UNFINISHED)
         with path.open(encoding="utf-8") as old, partial.open("w", encoding="utf-8") as new:
-            new.writelines(line for line in old if line.endswith("\n") and json.loads(line)["step"] <= step)
+            lines, again = itertools.tee(line for line in old if line.endswith("\n"))
+            records = self._parsed(name, again)
+            new.writelines(line for line, record in zip(lines, records, strict=True) if record["step"] <= step)
         partial.replace(path)
+
+    def _parsed(self, name: str, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+        for number, line in enumerate(lines, start=1):
+            try:
+                record = json.loads(line)
+                record["step"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(
+                    f"{self.path / name}, line {number}: is no record of a run; the file was changed or damaged: "
+                    "remove the line to go on"
+                ) from error
+            yield record
 
     @contextlib.contextmanager
     def new_checkpoint(self, step: int, keep: int) -> Iterator[Path]:
@@ -166,9 +194,3 @@ class RunDir:
     @property
     def _checkpoints(self) -> Path:
         return self.path / "checkpoints"
-
-
-def unused_path(parent: Path, name: str) -> Path:
-    """`parent/name`, or `parent/name-2` and so on where that is taken."""
-    candidates = (parent / (name if number == 1 else f"{name}-{number}") for number in range(1, 1_000_000))
-    return next(path for path in candidates if not path.exists())

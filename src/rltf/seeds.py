@@ -6,6 +6,7 @@ Nothing holds generator state between steps, so a resumed run draws what the uni
 from __future__ import annotations
 
 import hashlib
+import json
 
 
 def derive_seed(seed: int, *path: str | int) -> int:
@@ -13,6 +14,7 @@ def derive_seed(seed: int, *path: str | int) -> int:
 
     Distinct paths give independent seeds; the same path always gives the same seed.
     """
-    text = "/".join([str(seed), *map(str, path)])
+    # JSON keeps parts apart whatever they hold, and a number apart from its digits.
+    text = json.dumps([seed, *path])
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1

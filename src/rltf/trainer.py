@@ -112,18 +112,25 @@ class Trainer:
         objective = self._objective
         self._fill_in(groups, objective.needs)
         progress = (step - 1) / max(1, config.steps - 1)
-        samples = [objective(group, progress) for group in groups]
+        samples = [self._fitting(objective(group, progress)) for group in groups]
         clock.lap("score")
         metrics = rollout_metrics(groups)
-        metrics |= sample_metrics([sample for group_samples in samples for sample in group_samples])
-        metrics |= self._update(step, samples)
+        metrics |= sample_metrics([sample for fitting, _ in samples for sample in fitting])
+        metrics["samples/too_long"] = float(sum(too_long for _, too_long in samples))
+        metrics |= self._update(step, [fitting for fitting, _ in samples])
         metrics["policy/version"] = float(self.engine.policy_version)
         clock.lap("update")
         timing = clock.record(metrics["tokens/sampled"])
-        self.run_dir.append("rollouts.jsonl", rollout_records(step, groups, samples))
+        self.run_dir.append("rollouts.jsonl", rollout_records(step, groups, [fitting for fitting, _ in samples]))
         self.run_dir.append("timings.jsonl", [{"step": step, **timing}])
         self.run_dir.append("metrics.jsonl", [{"step": step, **metrics}])
         self.observer.step(step, metrics, timing)
+
+    def _fitting(self, samples: Sequence[TrainingSample]) -> tuple[list[TrainingSample], int]:
+        """The samples that the model's context holds, and how many it does not."""
+        limit = self.engine.max_tokens
+        fitting = [s for s in samples if len(s.prompt_tokens) + len(s.completion_tokens) <= limit]
+        return fitting, len(samples) - len(fitting)
 
     def _update(self, step: int, samples: Sequence[Sequence[TrainingSample]]) -> dict[str, float]:
         """One optimiser step per minibatch of groups; metrics are means over the minibatches that had samples."""
@@ -235,9 +242,10 @@ class Trainer:
 
 def learning_rate(config: TrainerConfig, step: int) -> float:
     """The learning rate of step 1, 2, ...: linear warm-up, then constant or down to 0 after the last step."""
-    warm = min(1.0, step / config.warmup_steps) if config.warmup_steps else 1.0
-    decay_steps = config.steps - config.warmup_steps
-    progress = min(1.0, max(0, step - 1 - config.warmup_steps) / max(1, decay_steps))
+    warmup_steps = config.warmup_steps
+    assert warmup_steps is not None
+    warm = min(1.0, step / warmup_steps) if warmup_steps else 1.0
+    progress = max(0, step - 1 - warmup_steps) / max(1, config.steps - warmup_steps)
     decay = {"constant": 1.0, "linear": 1.0 - progress, "cosine": 0.5 * (1.0 + math.cos(math.pi * progress))}
     return config.learning_rate * warm * decay[config.schedule]
 

@@ -7,7 +7,7 @@ A dialogue is made without any true answer:
 - the feedback describes that change, so the revision follows from the feedback alone;
 - a request for feedback is answered with feedback on another random change, which tells nothing true.
 
-An attempt or a target that happens to be the right answer is drawn again (where there is another).
+An attempt or a target that happens to be the right answer is drawn again: no correct answer is ever shown.
 """
 
 from __future__ import annotations

@@ -25,10 +25,10 @@ class MatrixSpeaker:
     """Questions with matrices of any density, blind guesses, random changes and their description."""
 
     def question(self, rng: Random, difficulty: float) -> Problem:
-        """A random matrix of 0 and 1 with at least one 0."""
+        """A random matrix with at least one 0 and one 1: without a 1, there is nothing to be ignorant of."""
         side = rng.choices(SIDES, SIDE_WEIGHTS[min(3, int(4 * difficulty))])[0]
         p_zero = rng.uniform(0.2, 0.6)
-        cells = [0] + [int(rng.random() >= p_zero) for _ in range(side * side - 1)]
+        cells = [0, 1] + [int(rng.random() >= p_zero) for _ in range(side * side - 2)]
         rng.shuffle(cells)
         matrix = _rows(cells, side)
         return Problem(
@@ -45,8 +45,7 @@ class MatrixSpeaker:
         matrix: Matrix = problem.metadata["matrix"]
         while True:
             cells = [cell and rng.choices(GUESSES, GUESS_WEIGHTS)[0] for row in matrix for cell in row]
-            # A matrix without a cell to guess has one attempt; it is the copy of its question.
-            if _text(cells, len(matrix)) != problem.answer or not any(map(any, matrix)):
+            if _text(cells, len(matrix)) != problem.answer:
                 return _answer(cells, len(matrix))
 
     def random_revision(self, problem: Problem, attempt: str, rng: Random) -> tuple[str, str]:

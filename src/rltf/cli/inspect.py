@@ -102,18 +102,21 @@ def validate_command(name: str, problems: int, settings: Sequence[str]) -> None:
 def _settings_for(model: str, task: str | None, settings: Sequence[str]) -> RunConfig:
     """A run brings its own settings; a model the defaults. Whichever, the model named is the one that is used."""
     path = Path(model)
-    if (path / "config.json").is_file() and (path / "metrics.jsonl").is_file():
+    if (path / "config.json").is_file() and (path / "environment.json").is_file():
         run = RunDir.open(path)
         if not run.model.is_dir():
             raise UserError(f"{model}: the run has no trained model yet; finish it with rltf train --resume {model}")
         data = config_from_json(run.read_text("config.json")).model_dump(mode="json")
-        data["engine"] |= {"model": str(run.model), "lora": None}
+        data["engine"] |= {"model": str(run.model), "lora": None, "chat_template": None}
         if task is not None and task != data["task"]["name"]:
             data["task"] = {"name": task}
     else:
         data = {"engine": {"model": model}, "task": {"name": task or "binary_matrix"}}
     default_task_config(data["task"]["name"])
-    return _with_settings(data, settings)
+    config = _with_settings(data, settings)
+    if config.engine.model != data["engine"]["model"]:
+        raise UserError(f"engine.model={config.engine.model}: the model is named first; remove the setting")
+    return config
 
 
 def _with_settings(data: dict[str, Any], settings: Sequence[str]) -> RunConfig:

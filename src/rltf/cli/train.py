@@ -10,12 +10,12 @@ from rich.console import Console
 from rltf.cli.main import StopSignal, fail
 from rltf.cli.progress import RunProgress
 from rltf.config import RunConfig
-from rltf.config_load import config_from_json, config_to_json, load_config
+from rltf.config_load import config_from_json, config_to_json, load_config, with_absolute_paths
 from rltf.environment import environment
 from rltf.errors import UserError
 from rltf.registry import build_engine, build_judge, build_task
 from rltf.report import plain, run_report
-from rltf.run_dir import RunDir, unused_path
+from rltf.run_dir import RunDir
 from rltf.trainer import Interrupted, Trainer
 
 RUNS = Path("runs")
@@ -34,13 +34,13 @@ def train_command(settings: list[str], path: Path | None, resume: Path | None) -
     else:
         config = _config(settings)
         _check_task(config)
-        name = f"{config.task.name}-{config.objective.name}-seed{config.seed}"
-        path = path if path is not None else unused_path(RUNS, name)
-        RunDir.check_free(path)
+        if path is not None:
+            RunDir.check_free(path)
         # A model that cannot be loaded leaves no directory behind.
         engine = build_engine(config)
         machine = environment()
-        run = RunDir.create(path)
+        name = f"{config.task.name}-{config.objective.name}-seed{config.seed}"
+        run = RunDir.create_unused(RUNS, name) if path is None else RunDir.create(path)
         run.write_text("config.json", config_to_json(config))
         run.write_text("environment.json", json.dumps(machine, indent=2) + "\n")
     opening = (
@@ -75,7 +75,7 @@ def _config(settings: list[str]) -> RunConfig:
     if len(recipes) > 1:
         raise UserError(f"{recipes[1]!r} is a second recipe; give one, and settings as section.field=value")
     recipe = Path(recipes[0]) if recipes else None
-    return load_config(recipe, [text for text in settings if "=" in text])
+    return with_absolute_paths(load_config(recipe, [text for text in settings if "=" in text]))
 
 
 def _resumed(resume: Path, settings: list[str], path: Path | None) -> tuple[RunConfig, RunDir]:

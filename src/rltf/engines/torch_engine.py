@@ -37,6 +37,7 @@ class TorchEngine:
         if self._device.type == "cpu":
             # The gradient of a shared prefix is a sum over its rows, which threads would add in any order.
             torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         self._initial: Any = None
         default_budget = _CPU_TOKEN_BUDGET if self._device.type == "cpu" else _TOKEN_BUDGET
         self._token_budget = config.micro_batch_tokens or default_budget
@@ -176,13 +177,20 @@ class TorchEngine:
 
     def load(self, path: Path) -> None:
         """Restores what `save` wrote, onto this engine's device."""
-        weights = load_file(path / _WEIGHTS)
+        try:
+            weights = load_file(path / _WEIGHTS)
+            state = torch.load(path / _OPTIMIZER, map_location=self._device, weights_only=True)
+        except Exception as error:
+            # safetensors, pickle and zip each have errors of their own for a damaged file.
+            raise UserError(
+                f"{path}: this checkpoint cannot be read ({type(error).__name__}); remove the directory to go on from "
+                "the one before it"
+            ) from error
         if weights.keys() != self._trainable.keys():
             raise UserError(f"{path}: its weights are of another model or of other adapters than engine.* names")
         with torch.no_grad():
             for name, parameter in self._trainable.items():
                 parameter.copy_(weights[name])
-        state = torch.load(path / _OPTIMIZER, map_location=self._device, weights_only=True)
         self._optimizer.load_state_dict(state["optimizer"])
         self.policy_version = int(state["version"])
 

@@ -148,6 +148,8 @@ def _inverse_cdf(logprobs_AV: Tensor, uniform_A: Tensor) -> Tensor:
     cumulative_AV = logprobs_AV.exp().cumsum(dim=-1)
     threshold_A1 = (uniform_A * cumulative_AV[:, -1]).unsqueeze(-1)
     token_A: Tensor = (cumulative_AV <= threshold_A1).sum(dim=-1)
+    if bool((token_A < logprobs_AV.shape[-1]).all()):
+        return token_A
     # Rounding can lift the threshold to the total: the most likely token then stands in.
     return torch.where(token_A < logprobs_AV.shape[-1], token_A, logprobs_AV.argmax(dim=-1))
 
