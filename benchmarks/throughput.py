@@ -577,8 +577,8 @@ def table(result: Mapping[str, Any]) -> str:
         "",
         f"rltf's rollouts per second over TRL's: median {ratio['median']:.2f}, min {ratio['min']:.2f}, "
         f"max {ratio['max']:.2f} over {len(pairs)} pairs of steps",
-        f"{rollouts} rollouts of {result['new_tokens_per_rollout']} new tokens after {result['prompt_tokens']:.0f} prompt "
-        f"tokens per step, {result['environment']['threads']} threads; TRL alone, seconds per step and peak MiB: "
+        f"{rollouts} rollouts of {result['new_tokens_per_rollout']} new tokens after {result['prompt_tokens']:.0f} "
+        f"prompt tokens per step, {result['environment']['threads']} threads; TRL alone, seconds and peak MiB: "
         + ", ".join(
             f"{size} x {rollouts // int(size)}: {alone['seconds']:.3f} and {alone['peak_mib']:.0f}"
             for size, alone in result["trl_alone"].items()

@@ -31,7 +31,7 @@ def chatml() -> Any:
 
 @pytest.fixture(scope="session")
 def tiny_model(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a model with random weights: 2 layers, 32 wide, 512 tokens of context."""
+    """The directory of a model with random weights: 2 layers, 32 wide, 2,048 tokens of context."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -44,7 +44,7 @@ def tiny_model(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=2,
-        max_position_embeddings=512,
+        max_position_embeddings=2048,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,

@@ -35,6 +35,7 @@ BASE = (
 # Each field's change, which is a run's only difference from its base.
 CHANGES: dict[str, str] = {
     "seed": "1",
+    "task.name": "shortest_path",
     "task.min_side": "3",
     "task.max_side": "5",
     "task.p_zero": "0.3",
@@ -43,6 +44,16 @@ CHANGES: dict[str, str] = {
     "task.validation_size": "6",
     "task.test_size": "6",
     "task.data_seed": "1",
+    "task.min_rows": "3",
+    "task.max_rows": "5",
+    "task.min_columns": "3",
+    "task.max_columns": "5",
+    "task.p_blocked": "0.1",
+    "task.min_steps": "4",
+    "task.keep_infeasible": "true",
+    "task.people": "4",
+    "task.depth": "3",
+    "task.width": "3",
     "feedback.level": "count",
     "rollout.horizon": "3",
     "rollout.early_termination": "false",
@@ -97,8 +108,20 @@ CHANGES: dict[str, str] = {
 }
 NO_FLOOR = "objective.sd.logprob_floor=none"  # a model with random weights finds every token less likely than -5
 TEACHER = ("objective.sd.ratio=cispo", "objective.sd.ratio_denominator=feedback_conditioned", NO_FLOOR)
+PATHS = ("task.name=shortest_path",)
+PEOPLE = ("task.name=knights_and_knaves",)
 # What a field needs around it to matter.
 BESIDE: dict[str, tuple[str, ...]] = {
+    "task.min_rows": PATHS,
+    "task.max_rows": PATHS,
+    "task.min_columns": PATHS,
+    "task.max_columns": PATHS,
+    "task.p_blocked": PATHS,
+    "task.min_steps": PATHS,
+    "task.keep_infeasible": PATHS,
+    "task.people": PEOPLE,
+    "task.depth": PEOPLE,
+    "task.width": PEOPLE,
     "task.validation_size": ("evaluation.every=2", "evaluation.problems=none"),
     "task.test_size": ("evaluation.problems=none",),
     "rollout.early_termination": ("rollout.feedback_on_correct=true",),
@@ -122,7 +145,6 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "engine.lora.target_modules": ("engine.lora.rank=4",),
 }
 TESTED_ELSEWHERE = {
-    "task.name": "one task only; test_cli.py",
     "feedback.source": "one source only",
     "engine.name": "one engine only",
     "engine.model": "test_engine.py",

@@ -93,7 +93,7 @@ def _explain(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         return f"{name}: {_unknown_setting(place, error)}"
     if error["type"] == "union_tag_invalid":
-        known = sorted(_objective_names())
+        known = sorted(_variants(place[0]))
         close = difflib.get_close_matches(str(error["ctx"]["tag"]), known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
         return f"{name}.name={error['ctx']['tag']!r}: unknown; {hint}"
@@ -108,8 +108,7 @@ def _explain(error: ErrorDetails) -> str:
 def _unknown_setting(place: Sequence[str], error: ErrorDetails) -> str:
     known = _fields_beside(place)
     if place[-1] in known:
-        variants = _members(RunConfig.model_fields["objective"].annotation)
-        names = [str(name) for variant in variants if place[-1] in variant.model_fields for name in _names(variant)]
+        names = [name for name, variant in _variants(place[0]).items() if place[-1] in variant.model_fields]
         return f"is no setting of {place[0]}.name={error['loc'][1]}, but of {', '.join(names)}; remove one of the two"
     close = difflib.get_close_matches(place[-1], known, n=1)
     return f"unknown setting; did you mean {close[0]}?" if close else f"unknown setting; known here: {', '.join(known)}"
@@ -117,11 +116,15 @@ def _unknown_setting(place: Sequence[str], error: ErrorDetails) -> str:
 
 def _is_tag(part: str, error: ErrorDetails) -> bool:
     """Pydantic puts the chosen member of a tagged union into the location: it is no part of the field's name."""
-    return part in _objective_names() and error["loc"][0] == "objective" and len(error["loc"]) > 1
+    return len(error["loc"]) > 1 and part in _variants(str(error["loc"][0]))
 
 
-def _objective_names() -> set[str]:
-    return {str(name) for member in _members(RunConfig.model_fields["objective"].annotation) for name in _names(member)}
+def _variants(section: str) -> dict[str, type[BaseModel]]:
+    """The members of a section that is chosen by its `name`, such as `objective`; none for another section."""
+    if section not in ("task", "objective"):
+        return {}
+    members = _members(RunConfig.model_fields[section].annotation)
+    return {str(name): member for member in members for name in _names(member)}
 
 
 def _members(annotation: Any) -> tuple[type[BaseModel], ...]:

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from rltf.config import BinaryMatrixConfig, FeedbackConfig, RunConfig, TaskConfig
+from collections.abc import Callable
+
+from rltf.config import (
+    BinaryMatrixConfig,
+    FeedbackConfig,
+    KnightsAndKnavesConfig,
+    PuzzleConfig,
+    RunConfig,
+    ShortestPathConfig,
+    TaskConfig,
+)
 from rltf.engines.base import Engine
 from rltf.errors import UserError
 from rltf.judges import Judge, RuleJudge
-from rltf.tasks import BinaryMatrix, Task
+from rltf.tasks import BinaryMatrix, KnightsAndKnaves, ShortestPath, Task
 
-TASKS: dict[str, type[BinaryMatrixConfig]] = {"binary_matrix": BinaryMatrixConfig}
+TASKS: dict[str, tuple[type[PuzzleConfig], Callable[..., Task]]] = {
+    "binary_matrix": (BinaryMatrixConfig, BinaryMatrix),
+    "knights_and_knaves": (KnightsAndKnavesConfig, KnightsAndKnaves),
+    "shortest_path": (ShortestPathConfig, ShortestPath),
+}
+"""Each task's settings and its class."""
 
 
-def default_task_config(name: str) -> TaskConfig:
-    """The default settings of a task; an unknown name is the user's error."""
+def check_task_name(name: str) -> None:
+    """Refuses a name that no task has."""
     if name not in TASKS:
         raise UserError(f"task {name!r} is unknown; known tasks: {', '.join(sorted(TASKS))}")
-    return TASKS[name]()
 
 
 def build_task(config: TaskConfig) -> Task:
     """The task that the settings describe."""
-    return BinaryMatrix(**config.model_dump(exclude={"name"}))
+    _, task = TASKS[config.name]
+    return task(**config.model_dump(exclude={"name"}))
 
 
 def build_judge(config: FeedbackConfig, task: Task) -> Judge:

@@ -16,7 +16,7 @@ from rltf.config_load import apply_override, config_from_json, validate_config
 from rltf.errors import UserError
 from rltf.evaluate import evaluate
 from rltf.metrics import rollout_record
-from rltf.registry import TASKS, build_engine, build_judge, build_task, default_task_config
+from rltf.registry import TASKS, build_engine, build_judge, build_task, check_task_name
 from rltf.report import percent, plain, transcript
 from rltf.rollout import RolloutCollector
 from rltf.run_dir import RunDir
@@ -73,7 +73,7 @@ def rollout_command(model: str, task: str | None, split: str, count: int, settin
 def tasks_command() -> None:
     """Lists the tasks and their settings."""
     table = Table("task", "setting", "default", "meaning")
-    for name, section in sorted(TASKS.items()):
+    for name, (section, _) in sorted(TASKS.items()):
         for number, (field, info) in enumerate(section.model_fields.items()):
             if field == "name":
                 table.add_row(name, "", "", section.__doc__ or "")
@@ -84,7 +84,7 @@ def tasks_command() -> None:
 
 def validate_command(name: str, problems: int, settings: Sequence[str]) -> None:
     """Prints each check's outcome; exit status 1 if one failed."""
-    default_task_config(name)
+    check_task_name(name)
     config = _with_settings({"task": {"name": name}}, settings)
     console = Console()
     checks = validate(build_task(config.task), problems)
@@ -112,7 +112,7 @@ def _settings_for(model: str, task: str | None, settings: Sequence[str]) -> RunC
             data["task"] = {"name": task}
     else:
         data = {"engine": {"model": model}, "task": {"name": task or "binary_matrix"}}
-    default_task_config(data["task"]["name"])
+    check_task_name(data["task"]["name"])
     config = _with_settings(data, settings)
     if config.engine.model != data["engine"]["model"]:
         raise UserError(f"engine.model={config.engine.model}: the model is named first; remove the setting")

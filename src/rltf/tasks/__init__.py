@@ -2,5 +2,7 @@
 
 from rltf.tasks.base import FeedbackLevel, Task
 from rltf.tasks.binary_matrix import BinaryMatrix
+from rltf.tasks.knights_and_knaves import KnightsAndKnaves
+from rltf.tasks.shortest_path import ShortestPath
 
-__all__ = ["BinaryMatrix", "FeedbackLevel", "Task"]
+__all__ = ["BinaryMatrix", "FeedbackLevel", "KnightsAndKnaves", "ShortestPath", "Task"]

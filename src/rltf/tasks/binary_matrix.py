@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cache
 from random import Random
 from typing import Any, TypeAlias
 
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, FeedbackLevel
-from rltf.tasks.splits import DisjointSplits
+from rltf.tasks.puzzle import EMPTY_ANSWER, NO_ANSWER, Puzzle, last_answer, malformed
 from rltf.types import Problem, Score, Split
 
 Matrix: TypeAlias = tuple[tuple[int, ...], ...]
@@ -20,7 +20,6 @@ Matrix: TypeAlias = tuple[tuple[int, ...], ...]
 ANSWER_FORMAT = (
     "Write the distance matrix between <answer> and </answer>, one row per line, with a space between numbers."
 )
-_ANSWER_BLOCK = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL)
 _ROW = re.compile(r"[0-9]{1,3}(?:[ \t]+[0-9]{1,3})*")
 _MAX_ROWS = 100
 
@@ -29,7 +28,7 @@ def parse_matrix(text: str) -> Matrix | str:
     """Reads a matrix of small numbers, one row per line; returns what is wrong as a sentence otherwise."""
     lines = text.strip().split("\n")
     if not lines[0].strip():
-        return "The answer is empty."
+        return EMPTY_ANSWER
     if len(lines) > _MAX_ROWS:
         return "The answer has too many lines."
     rows: list[tuple[int, ...]] = []
@@ -42,10 +41,8 @@ def parse_matrix(text: str) -> Matrix | str:
 
 def extract_matrix(text: str) -> Matrix | str:
     """The matrix in the last `<answer>` block of an attempt; what is wrong as a sentence otherwise."""
-    blocks = _ANSWER_BLOCK.findall(text)
-    if not blocks:
-        return "There is no answer between <answer> and </answer>."
-    return parse_matrix(blocks[-1])
+    block = last_answer(text)
+    return NO_ANSWER if block is None else parse_matrix(block)
 
 
 def write_matrix(matrix: Matrix) -> str:
@@ -78,7 +75,7 @@ def distances(matrix: Matrix) -> Matrix:
     return _freeze(found)
 
 
-class BinaryMatrix:
+class BinaryMatrix(Puzzle):
     """The task with its settings; `config.BinaryMatrixConfig` says what each means."""
 
     name = "binary_matrix"
@@ -95,55 +92,36 @@ class BinaryMatrix:
         test_size: int,
         data_seed: int,
     ) -> None:
+        super().__init__(
+            train_size=train_size, validation_size=validation_size, test_size=test_size, data_seed=data_seed
+        )
         self._sides = (min_side, max_side)
         self._p_zero = p_zero
         self._min_distance = min_distance
-        self._sizes: dict[Split, int] = {"train": train_size, "validation": validation_size, "test": test_size}
-        self._data_seed = data_seed
 
-    def size(self, split: Split) -> int:
-        """How many problems a split has."""
-        return self._sizes[split]
-
-    def problem(self, split: Split, index: int) -> Problem:
-        """Problem `index` of a split."""
-        return self._splits.problem(split, index)
-
-    @cached_property
-    def _splits(self) -> DisjointSplits:
-        from reasoning_gym.algorithmic.binary_matrix import BinaryMatrixConfig, BinaryMatrixDataset
-
-        datasets: dict[int, Any] = {}
-
-        def draw(split: Split, index: int, seed: int, position: int) -> Problem | None:
-            if seed not in datasets:
-                low, high = self._sides
-                config = BinaryMatrixConfig(min_n=low, max_n=high, p_zero=self._p_zero, seed=seed, size=1)
-                datasets[seed] = BinaryMatrixDataset(config)
-            matrix = _freeze(datasets[seed][position]["metadata"]["matrix"])
-            solution = distances(matrix)
-            if max(map(max, solution)) < self._min_distance:
-                return None
-            return Problem(
-                task=self.name,
-                split=split,
-                index=index,
-                prompt=pose(matrix),
-                answer=write_matrix(solution),
-                metadata={"matrix": matrix, "solution": solution},
-            )
-
-        return DisjointSplits(draw, self._sizes, self._data_seed)
+    def _draw(self, split: Split, index: int, seed: int, position: int) -> Problem | None:
+        matrix = _freeze(_dataset(self._sides, self._p_zero, seed)[position]["metadata"]["matrix"])
+        solution = distances(matrix)
+        if max(map(max, solution)) < self._min_distance:
+            return None
+        return Problem(
+            task=self.name,
+            split=split,
+            index=index,
+            prompt=pose(matrix),
+            answer=write_matrix(solution),
+            metadata={"matrix": matrix, "solution": solution},
+        )
 
     def score(self, problem: Problem, text: str) -> Score:
         """1 where every cell is right, else 0. Accepts any text."""
         matrix = extract_matrix(text)
         if isinstance(matrix, str):
-            return Score(reward=0.0, correct=False, well_formed=False, answer=None, explanation=matrix)
+            return malformed(matrix)
         answer = write_matrix(matrix)
         mismatch = _shape_mismatch(problem, matrix)
         if mismatch:
-            return Score(reward=0.0, correct=False, well_formed=False, answer=answer, explanation=mismatch)
+            return malformed(mismatch, answer)
         wrong = len(_wrong_cells(problem, matrix))
         explanation = "Every cell is right." if wrong == 0 else f"{wrong} of {_cells(problem)} cells are wrong."
         return Score(
@@ -166,10 +144,6 @@ class BinaryMatrix:
         if level == "count":
             return "1 cell is wrong." if len(wrong) == 1 else f"{len(wrong)} cells are wrong."
         return "\n".join(locate(row, column, too_small) for row, column, too_small in wrong)
-
-    def write_answer(self, answer: str) -> str:
-        """The answer as a model would write it."""
-        return f"<answer>\n{answer}\n</answer>"
 
     def perturbations(self, problem: Problem, rng: Random) -> Iterator[str]:
         """One cell off by one, a row missing, a row too long, the question's own matrix."""
@@ -225,3 +199,10 @@ def _wrong_cells(problem: Problem, matrix: Matrix) -> list[tuple[int, int, bool]
         for c, (cell, gold) in enumerate(zip(row, gold_row, strict=True))
         if cell != gold
     ]
+
+
+@cache
+def _dataset(sides: tuple[int, int], p_zero: float, seed: int) -> Any:
+    from reasoning_gym.algorithmic.binary_matrix import BinaryMatrixConfig, BinaryMatrixDataset
+
+    return BinaryMatrixDataset(BinaryMatrixConfig(min_n=sides[0], max_n=sides[1], p_zero=p_zero, seed=seed, size=1))

@@ -1,0 +1,53 @@
+"""The settings of a run; `rltf.config.run.RunConfig` is the whole."""
+
+from rltf.config.engines import EngineConfig, LoraConfig, TorchEngineConfig
+from rltf.config.objectives import (
+    DistillationConfig,
+    FeedbackModelConfig,
+    GrpoConfig,
+    GrpoMultiConfig,
+    ImitationConfig,
+    ObjectiveConfig,
+    PolicyGradientConfig,
+    RejectionSamplingConfig,
+    RltfFmConfig,
+    RltfSdConfig,
+    RltfSdFmConfig,
+)
+from rltf.config.run import EvaluationConfig, FeedbackConfig, RolloutConfig, RunConfig, TrainerConfig
+from rltf.config.section import Section
+from rltf.config.tasks import (
+    BinaryMatrixConfig,
+    KnightsAndKnavesConfig,
+    PuzzleConfig,
+    ShortestPathConfig,
+    TaskConfig,
+)
+
+__all__ = [
+    "BinaryMatrixConfig",
+    "DistillationConfig",
+    "EngineConfig",
+    "EvaluationConfig",
+    "FeedbackConfig",
+    "FeedbackModelConfig",
+    "GrpoConfig",
+    "GrpoMultiConfig",
+    "ImitationConfig",
+    "KnightsAndKnavesConfig",
+    "LoraConfig",
+    "ObjectiveConfig",
+    "PolicyGradientConfig",
+    "PuzzleConfig",
+    "RejectionSamplingConfig",
+    "RltfFmConfig",
+    "RltfSdConfig",
+    "RltfSdFmConfig",
+    "RolloutConfig",
+    "RunConfig",
+    "Section",
+    "ShortestPathConfig",
+    "TaskConfig",
+    "TorchEngineConfig",
+    "TrainerConfig",
+]

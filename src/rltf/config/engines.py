@@ -1,0 +1,55 @@
+"""Settings of the engines: which model, where, and how."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+
+from rltf.config.section import Positive, Section
+
+
+class LoraConfig(Section):
+    """Low-rank adapters (needs the `lora` extra)."""
+
+    rank: Positive = 32
+    """Rank of the adapters."""
+    alpha: Positive = 32
+    """Scale of the adapters: their update is multiplied by alpha / rank."""
+    target_modules: Literal["all-linear"] | list[str] = "all-linear"
+    """Which modules get one."""
+
+
+class TorchEngineConfig(Section):
+    """Sampling and training in one process with PyTorch and transformers."""
+
+    name: Literal["torch"] = "torch"
+    model: Annotated[str, Field(min_length=1)] = "builtin"
+    """`builtin`, a directory, or a hub name of a causal language model."""
+    chat_template: str | None = None
+    """A Jinja file to use in place of the tokenizer's chat template."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to run; `auto` takes CUDA, else MPS, else the CPU."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the weights."""
+    lora: LoraConfig | None = None
+    """Set: train adapters in place of all weights."""
+    share_prefixes: bool = True
+    """Compute a prompt once for all the sequences that begin with it. Off for models whose cache cannot
+    be copied between sequences."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time. Excludes `share_prefixes`."""
+    micro_batch_tokens: Positive | None = None
+    """Most tokens (padding counted) that one forward pass takes. Changes speed and memory only. "none":
+    2,048 on a CPU, whose caches are small, else 16,384."""
+    decode_batch: Positive = 256
+    """Most sequences that are sampled at the same time. Changes speed and memory only."""
+
+    @model_validator(mode="after")
+    def _checkpointing(self) -> TorchEngineConfig:
+        if self.gradient_checkpointing and self.share_prefixes:
+            raise ValueError("gradient_checkpointing=true recomputes without a cache; set engine.share_prefixes=false")
+        return self
+
+
+EngineConfig: TypeAlias = TorchEngineConfig

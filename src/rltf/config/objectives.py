@@ -1,0 +1,137 @@
+"""Settings of the methods."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+
+from rltf.config.section import Probability, Rate, Section
+
+
+class ImitationConfig(Section):
+    """Raise pi(y1 | x0) for revised answers y1."""
+
+    coefficient: Rate = 1.0
+    """Multiplies the distillation term."""
+    initial_coefficient: Rate | None = None
+    """Set: the coefficient runs linearly from this value to `coefficient` over the run."""
+    ratio: Literal["none", "full", "ppo", "cispo"] = "none"
+    """Importance ratio: none (the paper's choice), the full sequence weight, or clipped per token."""
+    ratio_denominator: Literal["student", "feedback_conditioned"] = "student"
+    """Denominator of the `ppo` and `cispo` ratio: the sampling policy on x0, or on x1. `full` is
+    defined with `feedback_conditioned` and requires it."""
+    clip_low: Annotated[float, Field(ge=0)] = 0.8
+    """Lower absolute bound of the ratio."""
+    clip_high: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.2
+    """Upper absolute bound of the ratio."""
+    logprob_floor: Annotated[float, Field(le=0)] | None = -5.0
+    """Tokens of y1 less likely than this (in nats, given x0) are left out of the term. "none": off."""
+
+    @model_validator(mode="after")
+    def _clip(self) -> ImitationConfig:
+        if self.clip_low > self.clip_high:
+            raise ValueError(f"clip_low={self.clip_low} is above clip_high={self.clip_high}; lower clip_low")
+        if self.ratio == "full" and self.ratio_denominator != "feedback_conditioned":
+            raise ValueError("ratio=full is the weight pi(y1|x0)/pi(y1|x1); set ratio_denominator=feedback_conditioned")
+        return self
+
+
+class DistillationConfig(ImitationConfig):
+    """RLTF-SD: weight the revisions with their advantage over a baseline."""
+
+    baseline: Literal["first_turn", "second_turn"] = "first_turn"
+    """What a revision's reward is compared with: the group's first attempts, or its revisions."""
+
+
+class FeedbackModelConfig(Section):
+    """RLTF-FM: predict the feedback."""
+
+    coefficient: Rate = 0.05
+    """Multiplies the cross-entropy of the feedback's tokens; its meaning depends on `normalize`."""
+    initial_coefficient: Rate | None = None
+    """Set: the coefficient runs linearly from this value to `coefficient` over the run."""
+    normalize: Literal["token_sum", "token_mean"] = "token_sum"
+    """Sum the cross-entropy over a feedback's tokens, or take its mean."""
+
+
+class PolicyGradientConfig(Section):
+    """What every objective shares: the policy gradient on the turns themselves."""
+
+    needs_feedback: ClassVar[bool] = True
+
+    gamma: Probability = 0.1
+    """Discount between turns: R_0 = r_0 + gamma r_1."""
+    normalize_std: bool = False
+    """Divide a group's advantages by their standard deviation."""
+    format_penalty: Rate = 0.1
+    """Taken from the reward of an attempt without a well-formed answer."""
+    policy_coefficient: Rate = 1.0
+    """Multiplies the policy-gradient term."""
+    policy_loss: Literal["importance_sampling", "ppo", "cispo"] = "importance_sampling"
+    """How the ratio to the sampling policy enters, once several optimiser steps are taken per batch."""
+    policy_clip_low: Annotated[float, Field(ge=0)] = 0.8
+    """Lower absolute bound of the ratio for `ppo` and `cispo`."""
+    policy_clip_high: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.2
+    """Upper absolute bound of the ratio for `ppo` and `cispo`."""
+    entropy_coefficient: Rate = 0.0
+    """Bonus per sampled token for the entropy of the policy there. 0: off."""
+    kl_coefficient: Rate = 0.0
+    """Penalty on each turn's reward per nat of log pi - log pi_initial of the attempt. 0: off."""
+
+    @model_validator(mode="after")
+    def _policy_clip(self) -> PolicyGradientConfig:
+        if self.policy_clip_low > self.policy_clip_high:
+            raise ValueError(
+                f"policy_clip_low={self.policy_clip_low} is above policy_clip_high={self.policy_clip_high}; "
+                "lower policy_clip_low"
+            )
+        return self
+
+
+class GrpoConfig(PolicyGradientConfig):
+    """Single-turn GRPO: the baseline that never sees feedback."""
+
+    needs_feedback: ClassVar[bool] = False
+    name: Literal["grpo"]
+
+
+class GrpoMultiConfig(PolicyGradientConfig):
+    """Multi-turn GRPO: policy gradient on every turn."""
+
+    name: Literal["grpo_multi"]
+
+
+class RltfSdConfig(PolicyGradientConfig):
+    """Policy gradient and self distillation."""
+
+    name: Literal["rltf_sd"] = "rltf_sd"
+    sd: DistillationConfig = DistillationConfig()
+
+
+class RejectionSamplingConfig(PolicyGradientConfig):
+    """Policy gradient and imitation of the correct revisions alone (advantage 1 or 0)."""
+
+    name: Literal["rejection_sampling"]
+    sd: ImitationConfig = ImitationConfig()
+
+
+class RltfFmConfig(PolicyGradientConfig):
+    """Policy gradient and feedback modelling."""
+
+    name: Literal["rltf_fm"]
+    fm: FeedbackModelConfig = FeedbackModelConfig()
+
+
+class RltfSdFmConfig(PolicyGradientConfig):
+    """Policy gradient, self distillation and feedback modelling."""
+
+    name: Literal["rltf_sd_fm"]
+    sd: DistillationConfig = DistillationConfig()
+    fm: FeedbackModelConfig = FeedbackModelConfig()
+
+
+ObjectiveConfig: TypeAlias = Annotated[
+    GrpoConfig | GrpoMultiConfig | RltfSdConfig | RltfFmConfig | RltfSdFmConfig | RejectionSamplingConfig,
+    Field(discriminator="name"),
+]

@@ -1,0 +1,167 @@
+"""The whole of a run's settings: strict, typed, with the defaults of the main job.
+
+A field that is unknown, of the wrong type or in conflict with another is refused when the config is read,
+before any work. Each string under a field is its documentation. `tests/test_config_alive.py` proves that
+every field has an effect.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from rltf.config.engines import EngineConfig, TorchEngineConfig
+from rltf.config.objectives import ObjectiveConfig, RltfSdConfig
+from rltf.config.section import NonNegative, Positive, Rate, Section
+from rltf.config.tasks import BinaryMatrixConfig, TaskConfig
+
+
+class FeedbackConfig(Section):
+    """Where the text feedback comes from."""
+
+    source: Literal["rules"] = "rules"
+    """`rules`: the task's own program reads the attempt."""
+    level: Literal["located", "count", "correctness"] = "located"
+    """How much the feedback says: where and how, how many errors, or only that it is wrong."""
+
+
+class RolloutConfig(Section):
+    """How episodes run."""
+
+    horizon: Annotated[int, Field(ge=1)] | None = None
+    """Attempts per episode. Unset: 1 for `grpo`, which is single-turn, and 2 otherwise."""
+    early_termination: bool = True
+    """End an episode at its first correct attempt."""
+    feedback_on_correct: bool = False
+    """Ask for feedback on correct attempts too (for feedback modelling, or to go on after success)."""
+    feedback_on_last: bool = False
+    """Ask for feedback on the last turn's attempts too, which only feedback modelling can use."""
+    conversation: Literal["continued", "single_message"] = "continued"
+    """Whether a later prompt continues the conversation or restates all in one message."""
+    max_new_tokens: Positive = 32
+    """Token limit of one attempt."""
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """Sampling temperature; the policy that is trained is the one at this temperature."""
+
+    @model_validator(mode="after")
+    def _feedback_for_solved(self) -> RolloutConfig:
+        if not self.early_termination and not self.feedback_on_correct:
+            raise ValueError(
+                "early_termination=false goes on after correct attempts, which needs feedback on them; "
+                "set rollout.feedback_on_correct=true"
+            )
+        return self
+
+
+class TrainerConfig(Section):
+    """The loop and the optimiser."""
+
+    steps: Positive = 150
+    """Batches of rollouts to train on."""
+    groups_per_batch: Positive = 16
+    """Problems per step."""
+    group_size: Positive = 8
+    """Rollouts per problem (N)."""
+    minibatches: Positive = 2
+    """Optimiser steps per batch; each takes an equal share of the batch's groups."""
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4e-4
+    """Peak learning rate of AdamW."""
+    warmup_steps: NonNegative | None = None
+    """Steps over which the learning rate rises linearly from 0. Unset: 10, or a tenth of `steps` if that is fewer."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """How the learning rate goes on after warm-up: constant, or down towards 0, which it would reach one
+    step after the last."""
+    weight_decay: Rate = 0.0
+    """Decoupled weight decay of AdamW."""
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """AdamW's decay of the first moment."""
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    """AdamW's decay of the second moment."""
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    """Gradients are scaled down to this norm. "none": off."""
+    save_every: NonNegative = 50
+    """Steps between checkpoints; 0 saves only at the end."""
+    keep_checkpoints: Positive = 2
+    """How many of the newest checkpoints stay on disk."""
+
+    @model_validator(mode="after")
+    def _warmup(self) -> TrainerConfig:
+        if self.warmup_steps is None:
+            object.__setattr__(self, "warmup_steps", min(10, self.steps // 10))
+        elif self.warmup_steps > self.steps:
+            raise ValueError(
+                f"warmup_steps={self.warmup_steps} is above steps={self.steps}, so the learning rate would never be "
+                "reached; lower warmup_steps, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _minibatches(self) -> TrainerConfig:
+        if self.groups_per_batch % self.minibatches:
+            raise ValueError(
+                f"minibatches={self.minibatches} does not divide groups_per_batch={self.groups_per_batch}; "
+                "choose a divisor"
+            )
+        return self
+
+
+class EvaluationConfig(Section):
+    """How accuracy is measured before and after training, and on the way."""
+
+    samples: Positive = 4
+    """Rollouts per problem."""
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    """Sampling temperature; 0 is greedy."""
+    every: NonNegative = 0
+    """Steps between evaluations on the validation split during training; 0 is never."""
+    problems: Positive | None = None
+    """Evaluate on the first so many problems of a split. "none": all."""
+
+
+class RunConfig(Section):
+    """One run. The defaults are the main job: the built-in model learns Binary Matrix with RLTF-SD."""
+
+    seed: NonNegative = 0
+    """Every random choice of the run follows from it."""
+    task: TaskConfig = BinaryMatrixConfig()
+    feedback: FeedbackConfig = FeedbackConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    objective: ObjectiveConfig = RltfSdConfig()
+    engine: EngineConfig = TorchEngineConfig()
+    trainer: TrainerConfig = TrainerConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_names(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        defaults = {"task": "binary_matrix", "objective": "rltf_sd"}
+        named = {key: {"name": name, **data[key]} for key, name in defaults.items() if isinstance(data.get(key), dict)}
+        return data | named
+
+    @model_validator(mode="after")
+    def _horizon(self) -> RunConfig:
+        objective = self.objective
+        if self.rollout.horizon is None:
+            rollout = self.rollout.model_copy(update={"horizon": 2 if objective.needs_feedback else 1})
+            object.__setattr__(self, "rollout", rollout)
+        if objective.needs_feedback and self.horizon < 2:
+            raise ValueError(f"rollout.horizon=1 leaves {objective.name} nothing to learn from; set it to 2 or more")
+        if not objective.needs_feedback and self.horizon > 1:
+            raise ValueError(
+                f"objective.name={objective.name} is single-turn; remove rollout.horizon or use grpo_multi"
+            )
+        if self.trainer.group_size < 2 and objective.policy_coefficient > 0:
+            raise ValueError(
+                "trainer.group_size=1 makes every group advantage 0; set it to 2 or more, "
+                "or objective.policy_coefficient=0"
+            )
+        return self
+
+    @property
+    def horizon(self) -> int:
+        """Attempts per episode, resolved."""
+        assert self.rollout.horizon is not None
+        return self.rollout.horizon
