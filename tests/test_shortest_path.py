@@ -75,7 +75,7 @@ def test_the_gold_answer_scores_one_and_its_neighbours_score_zero(settings: dict
                 assert (task.score(problem, text).reward, task.score(problem, text).correct) == (0.0, False)
 
 
-def shortest(grid: Grid) -> int | None:
+def relaxed(grid: Grid) -> int | None:
     """Length of a shortest path, by relaxing every cell until nothing changes."""
     far = 10_000
     cost = {(r, c): 0 if cell == "*" else far for r, row in enumerate(grid) for c, cell in enumerate(row)}
@@ -93,7 +93,9 @@ def test_the_generators_answers_are_shortest_paths() -> None:
     infeasible = 0
     for index in range(40):
         problem = task.problem("train", index)
-        assert problem.metadata["steps"] == shortest(problem.metadata["grid"])
+        steps = problem.metadata["steps"]
+        assert steps == relaxed(problem.metadata["grid"])
+        assert problem.answer == "infeasible" if steps is None else len(problem.answer.split()) == steps
         infeasible += problem.metadata["steps"] is None
     assert 0 < infeasible < 30
 

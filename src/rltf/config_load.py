@@ -18,10 +18,25 @@ from rltf.errors import UserError
 
 def load_config(recipe: Path | None, overrides: Sequence[str]) -> RunConfig:
     """The settings of a recipe (the defaults without one) with the overrides laid over it."""
-    data: dict[str, Any] = {} if recipe is None else read_toml(recipe)
+    data = {} if recipe is None else read_recipe(recipe)
     for override in overrides:
         apply_override(data, override)
     return validate_config(data)
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file, or in the `config.json` of a run."""
+    if path.suffix != ".json":
+        return read_toml(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: is not valid JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: holds no settings")
+    return data
 
 
 def read_toml(path: Path) -> dict[str, Any]:

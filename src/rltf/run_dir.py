@@ -100,6 +100,18 @@ class RunDir:
         """A file's text."""
         return (self.path / name).read_text(encoding="utf-8")
 
+    def config(self) -> dict[str, Any]:
+        """The settings as plain values."""
+        settings: dict[str, Any] = json.loads(self.read_text("config.json"))
+        return settings
+
+    def summary(self) -> dict[str, Any] | None:
+        """The outcome; None before the run is finished."""
+        if not self.has("summary.json"):
+            return None
+        summary: dict[str, Any] = json.loads(self.read_text("summary.json"))
+        return summary
+
     def has(self, name: str) -> bool:
         """Whether a file is there."""
         return (self.path / name).is_file()

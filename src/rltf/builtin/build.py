@@ -14,6 +14,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from rltf.builtin.corpus import Speaker, exchanges
 from rltf.builtin.matrix_speaker import MatrixSpeaker
+from rltf.builtin.path_speaker import PathSpeaker
+from rltf.builtin.people_speaker import PeopleSpeaker
 from rltf.builtin.tokenizer import train_tokenizer
 from rltf.config import TorchEngineConfig, TrainerConfig
 from rltf.engines.torch_engine import TorchEngine
@@ -47,13 +49,13 @@ class Recipe:
     context: int = 1024
     rope_theta: float = 500.0
     """Small, as the texts are short: fewer rotary pairs turn too slowly to tell positions apart."""
-    dialogues_per_step: int = 14
     threads: int = 2
     """Fixed, as the number of threads decides the order of sums and so the last bits."""
-    phases: tuple[Phase, ...] = (Phase(steps=1700, rising_until=0.7), Phase(steps=1300))
+    phases: tuple[Phase, ...] = (Phase(steps=2000, rising_until=0.7), Phase(steps=1500))
 
 
-SPEAKERS: tuple[Speaker, ...] = (MatrixSpeaker(),)
+SPEAKERS: tuple[tuple[Speaker, int], ...] = ((MatrixSpeaker(), 8), (PathSpeaker(), 3), (PeopleSpeaker(), 3))
+"""Each task's language, with its dialogues per step; the matrices are the hardest to copy."""
 
 
 def build(recipe: Recipe, path: Path, progress: Callable[[int, Mapping[str, float]], None]) -> None:
@@ -89,8 +91,9 @@ def _school(
 def _samples(recipe: Recipe, renderer: Renderer, rng: Random, difficulty: float) -> list[TrainingSample]:
     """The replies of a step's dialogues, each with its prompt; the dialogues' kind is the component."""
     samples: list[TrainingSample] = []
-    for index in range(recipe.dialogues_per_step):
-        for exchange in exchanges(SPEAKERS[index % len(SPEAKERS)], rng, difficulty):
+    speakers = [speaker for speaker, dialogues in SPEAKERS for _ in range(dialogues)]
+    for index, speaker in enumerate(speakers):
+        for exchange in exchanges(speaker, rng, difficulty):
             reply = renderer.completion(exchange.reply)
             samples.append(
                 TrainingSample(
@@ -112,7 +115,7 @@ def _learning_rate(phase: Phase, step: int) -> float:
 
 
 def _write_untrained(recipe: Recipe, path: Path) -> None:
-    texts = [text for speaker in SPEAKERS for text in speaker.vocabulary()]
+    texts = [text for speaker, _ in SPEAKERS for text in speaker.vocabulary()]
     # The templates' fields are cut out: what stands around them is what the model reads.
     for template in (SECOND_TURN, SINGLE_MESSAGE, FEEDBACK_REQUEST):
         texts += template.replace("{", "}").split("}")[::2]

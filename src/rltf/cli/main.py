@@ -47,6 +47,18 @@ def train(
     train_command(settings or [], run_dir, resume)
 
 
+@app.command()
+def compare(
+    file: Annotated[Path, typer.Argument(metavar="COMPARISON.toml")],
+    out: Annotated[Path | None, typer.Option(help="Where runs and results lie; by default runs/compare/NAME.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Runs that are trained at the same time.")] = 1,
+) -> None:
+    """Train every arm of a comparison with every seed; one table, learning curves. A second call goes on."""
+    from rltf.cli.compare import compare_command
+
+    compare_command(file, out, processes)
+
+
 @app.command("eval")
 def evaluate(
     model: Model,

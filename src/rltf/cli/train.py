@@ -26,9 +26,10 @@ def train_command(settings: list[str], path: Path | None, resume: Path | None) -
     console = Console()
     if resume is not None:
         config, run = _resumed(resume, settings, path)
-        if run.has("summary.json"):
+        finished = run.summary()
+        if finished is not None:
             console.print(plain(f"{run.path} is finished already."))
-            console.print(run_report(run, json.loads(run.read_text("summary.json"))))
+            console.print(run_report(run, finished))
             return
         engine = build_engine(config)
     else:

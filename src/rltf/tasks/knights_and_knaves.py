@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from random import Random
 from typing import Any, TypeAlias
@@ -85,13 +86,33 @@ def extract_roles(text: str, names: Sequence[str], terms: tuple[str, str]) -> As
 
 def write_roles(names: Sequence[str], terms: tuple[str, str], roles: Sequence[bool]) -> str:
     """The normal form: `Zoey is a knight, and Noah is a knave.`"""
-    clauses = [f"{name} is {_with_article(terms[not role])}" for name, role in zip(names, roles, strict=True)]
+    clauses = [f"{name} is {with_article(terms[not role])}" for name, role in zip(names, roles, strict=True)]
     return ", ".join(clauses[:-1]) + f", and {clauses[-1]}."
 
 
 def contradicts(name: str, term: str, role: bool) -> str:
     """One sentence of located feedback: under the answer, what a person said does not fit who they are."""
-    return f"You say {name} is {_with_article(term)}, but then what {name} said is {'false' if role else 'true'}."
+    return f"You say {name} is {with_article(term)}, but then what {name} said is {'false' if role else 'true'}."
+
+
+def generate(people: int, depth: int, width: int, seed: int, position: int) -> Problem | None:
+    """The generator's puzzle at a position of its stream; None if it found none with exactly one solution."""
+    try:
+        entry = _dataset(people, depth, width, seed)[position]
+    except IndexError:  # In its allotted draws.
+        return None
+    found = entry["metadata"]
+    names = tuple(map(str, found["names"]))
+    terms = (str(found["knight_knave_terms"]["knight"]), str(found["knight_knave_terms"]["knave"]))
+    roles = tuple(map(bool, found["solution"]))
+    return Problem(
+        task="knights_and_knaves",
+        split="train",
+        index=0,
+        prompt=f"{entry['question']}\n\n{ANSWER_FORMAT}",
+        answer=write_roles(names, terms, roles),
+        metadata={"names": names, "terms": terms, "roles": roles, "statements": found["statements"]},
+    )
 
 
 class KnightsAndKnaves(Puzzle):
@@ -116,22 +137,8 @@ class KnightsAndKnaves(Puzzle):
         self._people, self._depth, self._width = people, depth, width
 
     def _draw(self, split: Split, index: int, seed: int, position: int) -> Problem | None:
-        try:
-            entry = _dataset(self._people, self._depth, self._width, seed)[position]
-        except IndexError:  # The generator found no puzzle with one solution in its allotted draws.
-            return None
-        found = entry["metadata"]
-        names = tuple(map(str, found["names"]))
-        terms = (str(found["knight_knave_terms"]["knight"]), str(found["knight_knave_terms"]["knave"]))
-        roles = tuple(map(bool, found["solution"]))
-        return Problem(
-            task=self.name,
-            split=split,
-            index=index,
-            prompt=f"{entry['question']}\n\n{ANSWER_FORMAT}",
-            answer=write_roles(names, terms, roles),
-            metadata={"names": names, "terms": terms, "roles": roles, "statements": found["statements"]},
-        )
+        problem = generate(self._people, self._depth, self._width, seed, position)
+        return None if problem is None else replace(problem, split=split, index=index)
 
     def score(self, problem: Problem, text: str) -> Score:
         """1 where everybody's role is right, else 0. Accepts any text."""
@@ -163,7 +170,7 @@ class KnightsAndKnaves(Puzzle):
             return roles
         wrong = contradictions(facts["statements"], roles)
         if level == "count":
-            return count(len(wrong))
+            return count_contradictions(len(wrong))
         return "\n".join(contradicts(facts["names"][i], facts["terms"][not roles[i]], roles[i]) for i in wrong)
 
     def perturbations(self, problem: Problem, rng: Random) -> Iterator[str]:
@@ -186,12 +193,13 @@ class KnightsAndKnaves(Puzzle):
         )
 
 
-def count(wrong: int) -> str:
+def count_contradictions(wrong: int) -> str:
     """Feedback that only counts."""
     return "1 statement contradicts your answer." if wrong == 1 else f"{wrong} statements contradict your answer."
 
 
-def _with_article(term: str) -> str:
+def with_article(term: str) -> str:
+    """`a knight`, `an angel`."""
     return f"{'an' if term[0] in 'aeiou' else 'a'} {term}"
 
 

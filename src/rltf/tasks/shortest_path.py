@@ -5,6 +5,7 @@ Problems come from reasoning-gym's generator. Any path that is valid and as shor
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from functools import cache
 from random import Random
@@ -75,6 +76,21 @@ def faults(grid: Grid, path: Sequence[str]) -> list[str]:
     return found
 
 
+def shortest(grid: Grid) -> int | None:
+    """Steps of a shortest path, by breadth-first search; None where there is no path."""
+    reached, frontier = {find(grid, START)}, [find(grid, START)]
+    for steps in itertools.count(1):
+        beside = {(row + dr, column + dc) for row, column in frontier for dr, dc in STEPS.values()}
+        inside = {(r, c) for r, c in beside if 0 <= r < len(grid) and 0 <= c < len(grid[0])}
+        frontier = [(r, c) for r, c in inside - reached if grid[r][c] != BLOCKED]
+        if find(grid, END) in frontier:
+            return steps
+        if not frontier:
+            return None
+        reached.update(frontier)
+    raise AssertionError
+
+
 def leaves(number: int) -> str:
     """Feedback on a step out of the grid; steps count from 1."""
     return f"Step {number} leaves the grid."
@@ -98,6 +114,11 @@ def ends(rows: int, columns: int) -> str:
 def too_long(steps: int) -> str:
     """Feedback on a valid path that is not the shortest."""
     return f"The path is valid but {steps} {'step' if steps == 1 else 'steps'} too long."
+
+
+def count_errors(errors: int) -> str:
+    """Feedback that only counts."""
+    return "The answer has 1 error." if errors == 1 else f"The answer has {errors} errors."
 
 
 THERE_IS_A_PATH = "There is a path to the destination."
@@ -134,17 +155,16 @@ class ShortestPath(Puzzle):
     def _draw(self, split: Split, index: int, seed: int, position: int) -> Problem | None:
         entry = _dataset(self._rows, self._columns, self._p_blocked, seed)[position]
         grid = tuple(map(tuple, entry["metadata"]["matrix"]))
-        answer = entry["answer"]
-        feasible = answer != INFEASIBLE[0]
-        if not (len(answer.split()) >= self._min_steps if feasible else self._keep_infeasible):
+        steps = shortest(grid)
+        if not (self._keep_infeasible if steps is None else steps >= self._min_steps):
             return None
         return Problem(
             task=self.name,
             split=split,
             index=index,
             prompt=pose(grid),
-            answer=answer,
-            metadata={"grid": grid, "steps": len(answer.split()) if feasible else None},
+            answer=entry["answer"],
+            metadata={"grid": grid, "steps": steps},
         )
 
     def score(self, problem: Problem, text: str) -> Score:
@@ -152,7 +172,7 @@ class ShortestPath(Puzzle):
         path = extract_path(text)
         if isinstance(path, str):
             return malformed(path)
-        wrong = _wrong(problem, path)
+        wrong = mistakes(problem, path)
         right = "There is no path." if path == INFEASIBLE else "The path is a shortest one."
         return Score(
             reward=float(not wrong),
@@ -171,9 +191,9 @@ class ShortestPath(Puzzle):
         path = extract_path(text)
         if isinstance(path, str):
             return path
-        wrong = _wrong(problem, path)
+        wrong = mistakes(problem, path)
         if level == "count":
-            return "The answer has 1 error." if len(wrong) == 1 else f"The answer has {len(wrong)} errors."
+            return count_errors(len(wrong))
         return wrong[0]
 
     def perturbations(self, problem: Problem, rng: Random) -> Iterator[str]:
@@ -204,7 +224,7 @@ class ShortestPath(Puzzle):
         return any(words[start : start + len(gold)] == gold for start in range(len(words) - len(gold) + 1))
 
 
-def _wrong(problem: Problem, path: Path) -> list[str]:
+def mistakes(problem: Problem, path: Path) -> list[str]:
     """What is wrong with an attempt, one sentence each; none where it is right."""
     steps = problem.metadata["steps"]
     if path == INFEASIBLE:

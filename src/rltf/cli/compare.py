@@ -1,0 +1,151 @@
+"""`rltf compare`: trains every arm with every seed, some at the same time, and puts the outcome in one table."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from rltf.comparison import Comparison, PlannedRun, load_comparison, outcome
+from rltf.comparison_report import OUTCOME, TABLE, draw_curves, table
+from rltf.config_load import config_from_json, config_to_json
+from rltf.errors import UserError
+from rltf.report import plain
+from rltf.run_dir import RunDir
+
+COMPARISONS = Path("runs") / "compare"
+_THREADS = "OMP_NUM_THREADS"
+_POLL_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class _Job:
+    """A run that is being trained by a process of its own."""
+
+    run: PlannedRun
+    process: subprocess.Popen[str]
+    started: float
+
+
+def compare_command(file: Path, out: Path | None, processes: int) -> None:
+    """Runs what is missing, then writes table, figures and outcome."""
+    comparison = load_comparison(file)
+    directory = out if out is not None else COMPARISONS / file.stem
+    _check_directories(comparison, directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    console.print(
+        plain(f"{comparison.title}: {len(comparison.arms)} arms x {len(comparison.seeds)} seeds in {directory}"),
+        soft_wrap=True,
+    )
+    _train_missing(comparison, directory, processes, console)
+    found = outcome(comparison, directory)
+    (directory / OUTCOME).write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    command = f"rltf compare {file}"
+    text = table(found, command)
+    (directory / TABLE).write_text(text, encoding="utf-8")
+    drawn = draw_curves(found, directory)
+    print(text)
+    for path in (directory / OUTCOME, directory / TABLE, *drawn):
+        console.print(plain(f"wrote {path}"), soft_wrap=True)
+
+
+def _check_directories(comparison: Comparison, directory: Path) -> None:
+    """Refuses runs of other settings under the same names before anything is trained."""
+    for run in comparison.runs:
+        path = directory / run.name
+        if (path / "config.json").is_file():
+            stored = config_from_json(RunDir.open(path).read_text("config.json"))
+            if stored != run.config:
+                raise UserError(
+                    f"{path}: was made with other settings than the comparison now has for it; remove it, or give "
+                    "another --out"
+                )
+        elif path.exists() and any(path.iterdir()):
+            raise UserError(f"{path}: is in the way, and no run; remove it, or give another --out")
+
+
+def _train_missing(comparison: Comparison, directory: Path, processes: int, console: Console) -> None:
+    waiting = [run for run in comparison.runs if not (directory / run.name / "summary.json").is_file()]
+    done = len(comparison.runs) - len(waiting)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=console, auto_refresh=False)
+    task = bar.add_task("runs", total=len(comparison.runs), completed=done)
+    running: list[_Job] = []
+    try:
+        with _shown(bar, console):
+            while waiting or running:
+                while waiting and len(running) < processes:
+                    running.append(_start(waiting.pop(0), directory, processes))
+                for job in [job for job in running if job.process.poll() is not None]:
+                    running.remove(job)
+                    _check_end(job, directory)
+                    done += 1
+                    seconds = time.monotonic() - job.started
+                    console.print(plain(f"{job.run.name}: done in {seconds:.0f} s ({done}/{len(comparison.runs)})"))
+                bar.update(task, completed=done, description=", ".join(job.run.name for job in running) or "runs")
+                time.sleep(_POLL_SECONDS)
+    finally:
+        # Each saves its state and stops; the next call goes on.
+        for job in running:
+            job.process.terminate()
+        for job in running:
+            job.process.wait()
+
+
+@contextlib.contextmanager
+def _shown(bar: Progress, console: Console) -> Iterator[None]:
+    if not console.is_terminal:
+        yield
+        return
+    with Live(bar, console=console, refresh_per_second=2, transient=True):
+        yield
+
+
+def _start(run: PlannedRun, directory: Path, processes: int) -> _Job:
+    path = directory / run.name
+    if (path / "config.json").is_file():
+        arguments = ["--resume", str(path)]
+    else:
+        recipe = directory / f"{run.name}.json"
+        recipe.write_text(config_to_json(run.config), encoding="utf-8")
+        arguments = [str(recipe), "--run-dir", str(path)]
+    # Side by side, processes share the cores; more threads than cores would wait for each other.
+    threads = os.environ.get(_THREADS) or str(max(1, (os.cpu_count() or 1) // processes))
+    with (directory / f"{run.name}.log").open("a", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rltf", "train", *arguments],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | {_THREADS: threads},
+            start_new_session=True,
+        )
+    return _Job(run=run, process=process, started=time.monotonic())
+
+
+def _check_end(job: _Job, directory: Path) -> None:
+    if job.process.returncode:
+        log = directory / f"{job.run.name}.log"
+        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        reason = re.sub(r"^rltf: ", "", lines[-1]) if lines else f"exit status {job.process.returncode}"
+        raise UserError(f"{job.run.name} failed: {reason} (see {log}); start the comparison again to go on")

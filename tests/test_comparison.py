@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_cli import SMALL, rltf
+
+from rltf.comparison import Comparison, load_comparison, outcome, overlay, spread
+from rltf.comparison_report import table
+from rltf.errors import UserError
+from rltf.run_dir import RunDir
+
+COMPARISONS = sorted((Path(__file__).parent.parent / "comparisons").glob("*.toml"))
+TOML = """
+title = "Two methods"
+seeds = [0, 1]
+baseline = "grpo"
+
+[common.trainer]
+steps = 2
+
+[arms.grpo]
+objective.name = "grpo"
+
+[arms.sd]
+objective.name = "rltf_sd"
+objective.sd.coefficient = 0.5
+"""
+
+
+def write(path: Path, text: str = TOML) -> Path:
+    file = path / "two.toml"
+    file.write_text(text)
+    return file
+
+
+def test_every_arm_gets_every_seed_with_its_own_settings_over_the_common_ones(tmp_path: Path) -> None:
+    comparison = load_comparison(write(tmp_path))
+    assert [run.name for run in comparison.runs] == ["grpo-seed0", "grpo-seed1", "sd-seed0", "sd-seed1"]
+    assert {run.config.trainer.steps for run in comparison.runs} == {2}
+    assert [run.config.seed for run in comparison.runs] == [0, 1, 0, 1]
+    assert comparison.runs[3].config.objective.model_dump()["sd"]["coefficient"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("baseline", "bassline", "bassline"),
+        ('"grpo"\n\n[common', '"ppo"\n\n[common', "baseline='ppo' is no arm; arms: grpo, sd"),
+        ("[0, 1]", "[]", "seeds"),
+        ("[0, 1]", "[1, 1]", "a seed stands twice"),
+        ("steps = 2", "step = 2", "arm grpo: trainer.step: unknown setting; did you mean steps?"),
+        ("sd.coefficient = 0.5", "sd.coefficient = -1", "arm sd: objective.sd.coefficient"),
+        ("[arms.sd]", "[arms.sd]\ntrainer.steps = 3", "different numbers of rollouts (grpo 256, sd 384)"),
+        ("[arms.sd]", '[arms."s/d"]', "arms"),
+        ("title = ", "title = [", "not valid TOML"),
+    ],
+)
+def test_a_wrong_file_is_one_clear_line(old: str, new: str, message: str, tmp_path: Path) -> None:
+    assert old in TOML
+    with pytest.raises(UserError) as caught:
+        load_comparison(write(tmp_path, TOML.replace(old, new)))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_different_numbers_of_rollouts_can_be_allowed(tmp_path: Path) -> None:
+    text = TOML.replace("[arms.sd]", "[arms.sd]\ntrainer.steps = 3").replace("seeds", "unequal_rollouts = true\nseeds")
+    assert len(load_comparison(write(tmp_path, text)).runs) == 4
+
+
+def test_overlay_goes_down_into_sections_and_leaves_its_arguments_alone() -> None:
+    below = {"a": {"x": 1, "y": 2}, "b": 3}
+    assert overlay(below, {"a": {"y": 5}, "c": 4}) == {"a": {"x": 1, "y": 5}, "b": 3, "c": 4}
+    assert overlay({"a": 1}, {"a": {"x": 2}}) == {"a": {"x": 2}}
+    assert below == {"a": {"x": 1, "y": 2}, "b": 3}
+
+
+def test_the_interval_is_students_t_over_seeds() -> None:
+    assert spread([0.5]).half is None
+    found = spread([0.1, 0.2, 0.3])
+    assert found.mean == pytest.approx(0.2)
+    assert found.half == pytest.approx(4.303 * 0.1 / 3**0.5)
+    assert spread([0.7, 0.7]).half == pytest.approx(0.0)
+    # At the end of the table of t the approximation takes over without a jump.
+    assert spread([0.0, 1.0] * 8).half == pytest.approx(2.131 * 0.5164 / 4, rel=1e-3)
+    assert spread([0.0, 1.0] * 8 + [0.5]).half == pytest.approx(2.120 * 0.5 / 17**0.5, rel=5e-3)
+
+
+def finished_run(path: Path, config: Any, single: float, second: float | None) -> None:
+    run = RunDir.create(path)
+    figures = {"single_turn": single, "second_turn": second}
+    run.write_text("config.json", json.dumps(config.model_dump(mode="json")))
+    summary = {
+        "before": {"single_turn": 0.0, "second_turn": 0.1},
+        "after": figures,
+        "rollouts": 256,
+        "tokens": 1000,
+        "feedback_calls": 10,
+        "seconds": 2.0,
+        "test_problems": 200,
+    }
+    run.write_text("summary.json", json.dumps(summary))
+    run.append("evaluations.jsonl", [{"step": 1, "split": "validation", **figures}])
+    run.append("evaluations.jsonl", [{"step": 2, "split": "test", "single_turn": 0.99, "second_turn": 0.99}])
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> tuple[Comparison, Path]:
+    comparison = load_comparison(write(tmp_path))
+    values = {"grpo-seed0": (0.1, None), "grpo-seed1": (0.3, None), "sd-seed0": (0.5, 0.8), "sd-seed1": (0.6, None)}
+    for run in comparison.runs:
+        finished_run(tmp_path / "out" / run.name, run.config, *values[run.name])
+    return comparison, tmp_path / "out"
+
+
+def test_the_outcome_has_means_paired_differences_and_curves_of_the_validation_split(
+    finished: tuple[Comparison, Path],
+) -> None:
+    arms = outcome(*finished)["arms"]
+    assert arms["grpo"]["after"]["single_turn"]["spread"]["mean"] == pytest.approx(0.2)
+    assert arms["grpo"]["after"]["second_turn"]["spread"] is None
+    assert arms["grpo"]["difference"] == {}
+    # Seed by seed 0.4 and 0.3: narrower than the arms' own intervals.
+    assert arms["sd"]["difference"]["single_turn"]["mean"] == pytest.approx(0.35)
+    assert arms["sd"]["difference"]["single_turn"]["half"] == pytest.approx(12.706 * 0.0707107 / 2**0.5, rel=1e-4)
+    assert arms["sd"]["difference"]["second_turn"] is None
+    (point,) = arms["sd"]["curve"]
+    assert point["rollouts"] == 128
+    assert point["single_turn"]["mean"] == pytest.approx(0.55)
+    assert point["second_turn"] == {"mean": 0.8, "half": None}
+
+
+def test_the_table_names_every_arm_its_seeds_and_the_command(finished: tuple[Comparison, Path]) -> None:
+    text = table(outcome(*finished), "rltf compare two.toml")
+    assert "| `sd` | 55.0 ± 63.5 (50.0, 60.0) | 35.0 ± 63.5 | 80.0 (80.0, -) | 256 | 1,000 | 10 | 2 |" in text
+    assert "| `grpo` | 20.0 ± 127.1 (10.0, 30.0) |  | - |" in text
+    assert "| before training | 0.0" in text
+    assert "`rltf compare two.toml`" in text
+
+
+def test_an_unfinished_run_is_named(finished: tuple[Comparison, Path]) -> None:
+    (finished[1] / "sd-seed1" / "summary.json").unlink()
+    with pytest.raises(UserError, match="sd-seed1: the run is not finished"):
+        outcome(*finished)
+
+
+@pytest.mark.parametrize("file", COMPARISONS, ids=lambda path: path.stem)
+def test_the_shipped_comparisons_are_valid(file: Path) -> None:
+    assert len(load_comparison(file).seeds) >= 3
+
+
+# The command
+
+
+def small(model: Path, seeds: str = "[0, 1]") -> str:
+    common = "\n".join(SMALL)
+    head = f'title = "Small"\nseeds = {seeds}\nbaseline = "grpo"\n'
+    arms = '[arms.grpo]\nobjective.name = "grpo"\n[arms.sd]\nobjective.name = "rltf_sd"\n'
+    quoted = common.replace("engine.device=cpu", 'engine.device="cpu"')
+    return f'{head}[common]\n{quoted}\nengine.model = "{model}"\nevaluation.every = 1\n{arms}'
+
+
+def test_a_comparison_trains_what_is_missing_and_writes_table_and_figures(tiny_model: Path, tmp_path: Path) -> None:
+    write(tmp_path, small(tiny_model))
+    done = rltf("compare", "two.toml", "--processes", "2", cwd=tmp_path)
+    assert "| `sd` |" in done.stdout
+    out = tmp_path / "runs" / "compare" / "two"
+    first = {name: (out / name).read_bytes() for name in ("outcome.json", "table.md", "curves.svg")}
+    assert first["curves.svg"].startswith(b"<?xml")
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads(first["outcome.json"])
+    assert [point["rollouts"] for point in found["arms"]["sd"]["curve"]] == [4, 8]
+    assert found["arms"]["grpo"]["cost"]["feedback_calls"] == 0
+    # Nothing is missing: the same files at once.
+    again = rltf("compare", "two.toml", cwd=tmp_path)
+    assert "done in" not in again.stdout
+    assert {name: (out / name).read_bytes() for name in first} == first
+    # Other settings under the same names are refused.
+    write(tmp_path, small(tiny_model) + "objective.gamma = 0.5\n")
+    refused = rltf("compare", "two.toml", cwd=tmp_path, status=2)
+    assert "sd-seed0: was made with other settings" in refused.stderr
+
+
+def test_a_run_that_fails_is_named_with_its_reason(tiny_model: Path, tmp_path: Path) -> None:
+    text = small(tiny_model, "[0]").replace(str(tiny_model), str(tmp_path / "nowhere"))
+    write(tmp_path, text)
+    failed = rltf("compare", "two.toml", cwd=tmp_path, status=2)
+    assert "grpo-seed0 failed: engine.model=" in failed.stderr
+    assert failed.stderr.count("\n") == 1
+
+
+def test_ctrl_c_stops_the_runs_and_a_second_call_goes_on(tiny_model: Path, tmp_path: Path) -> None:
+    text = small(tiny_model, "[0]").replace("trainer.steps=2", "trainer.steps=30").replace("every = 1", "every = 10")
+    write(tmp_path, text)
+    command = [sys.executable, "-m", "rltf", "compare", "two.toml", "--out", "out"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "out" / "grpo-seed0" / "metrics.jsonl"
+    while not metrics.is_file():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert not (tmp_path / "out" / "grpo-seed0" / "summary.json").exists()
+    rltf("compare", "two.toml", "--out", "out", cwd=tmp_path)
+    assert len(metrics.read_text().splitlines()) == 30
