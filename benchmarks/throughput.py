@@ -154,13 +154,15 @@ class _Observer:
     def evaluation(self, step: int, evaluation: Any) -> None:
         """Not a step."""
 
+    def alarm(self, step: int, reason: str) -> None:
+        """Random rewards may well look like a collapse."""
+
 
 def run_rltf(work: Workload, on_step: Callable[[int], None]) -> None:
     """Trains with rltf."""
     from rltf.engines.torch_engine import TorchEngine
-    from rltf.registry import build_judge
+    from rltf.registry import build_trainer
     from rltf.run_dir import RunDir
-    from rltf.trainer import Trainer
 
     class NeverCut(TorchEngine):
         """Reports every attempt as ended."""
@@ -195,16 +197,13 @@ def run_rltf(work: Workload, on_step: Callable[[int], None]) -> None:
     )
     task = PseudoRandomRewards(work.task)
     with tempfile.TemporaryDirectory() as directory:
-        trainer = Trainer(
-            config=config,
+        build_trainer(
+            config,
             run_dir=RunDir.create(Path(directory) / "run"),
             engine=NeverCut(config.engine, config.trainer, config.rollout.temperature),
             task=task,
-            judge=build_judge(config.feedback, task),
             observer=_Observer(on_step),
-            stop_requested=lambda: False,
-        )
-        trainer.run()
+        ).run()
 
 
 def run_trl(work: Workload, on_step: Callable[[int], None], *, batch: int) -> None:

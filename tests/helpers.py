@@ -121,7 +121,7 @@ class ScriptedJudge:
     requests: list[FeedbackRequest] = field(default_factory=list)
     calls: int = 0
 
-    def feedback(self, requests: Sequence[FeedbackRequest]) -> list[Feedback | FeedbackFailure]:
+    def feedback(self, requests: Sequence[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
         if requests:
             self.calls += 1
         start = len(self.requests)

@@ -112,6 +112,32 @@ def test_the_trained_model_can_be_evaluated_and_shown(tiny_model: Path, tmp_path
     assert "feedback (rules:located)" in shown.stdout
 
 
+def test_a_model_can_refine_its_own_attempts(tiny_model: Path, tmp_path: Path) -> None:
+    sizes = ("task.test_size=4", "task.validation_size=2", "task.train_size=9", "rollout.max_new_tokens=8")
+    arguments = ("refine", str(tiny_model), *sizes, "feedback.self_max_tokens=6", "--rounds", "2", "-k", "2")
+    figures = json.loads(rltf(*arguments, "--json", cwd=tmp_path).stdout)
+    assert set(figures) == {"task", "model", "self", "rules"}
+    for source in ("self", "rules"):
+        assert len(figures[source]["by_turn"]) == len(figures[source]["by_turn_interval"]) == 3
+    # The first attempts are the same, whoever criticises them.
+    assert figures["self"]["by_turn"][0] == figures["rules"]["by_turn"][0]
+    table = rltf(*arguments, cwd=tmp_path).stdout
+    assert "own feedback" in table
+    assert "feedback: rules" in table
+
+
+def test_the_best_model_on_the_validation_split_is_kept(tiny_model: Path, tmp_path: Path) -> None:
+    rltf(
+        "train", *SMALL, "evaluation.every=1", "evaluation.usefulness=true", f"engine.model={tiny_model}",
+        "--run-dir", "run", cwd=tmp_path,
+    )  # fmt: skip
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["best"] == {"step": 1, "validation_single_turn": 0.0}
+    assert (tmp_path / "run" / "best" / "model.safetensors").is_file()
+    assert all("usefulness" in record for record in jsonl(tmp_path / "run" / "evaluations.jsonl"))
+    rltf("eval", str(Path("run") / "best"), "task.test_size=4", "evaluation.problems=2", cwd=tmp_path)
+
+
 def test_the_model_to_look_at_is_named_once(tiny_model: Path, tmp_path: Path) -> None:
     done = rltf("eval", str(tiny_model), "engine.model=builtin", cwd=tmp_path, status=2)
     assert "engine.model=builtin: the model is named first" in done.stderr

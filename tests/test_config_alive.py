@@ -12,10 +12,9 @@ from pydantic import BaseModel
 
 from rltf.config import RunConfig
 from rltf.config_load import _members, apply_override, validate_config
-from rltf.registry import build_engine, build_judge, build_task
+from rltf.registry import build_engine, build_task, build_trainer
 from rltf.run_dir import RunDir
 from rltf.tasks import FeedbackLevel, Task
-from rltf.trainer import Trainer
 from rltf.types import Problem, Score, Split
 
 BASE = (
@@ -55,6 +54,14 @@ CHANGES: dict[str, str] = {
     "task.depth": "3",
     "task.width": "3",
     "feedback.level": "count",
+    "feedback.source": "constant",
+    "feedback.constant_text": "No.",
+    "feedback.about": "other_problem",
+    "feedback.self_share": "0.7",
+    "feedback.self_max_tokens": "3",
+    "objective.self_feedback_coefficient": "0.0",
+    "evaluation.usefulness": "true",
+    "evaluation.keep_best": "false",
     "rollout.horizon": "3",
     "rollout.early_termination": "false",
     "rollout.feedback_on_correct": "true",
@@ -125,6 +132,10 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "task.validation_size": ("evaluation.every=2", "evaluation.problems=none"),
     "task.test_size": ("evaluation.problems=none",),
     "rollout.early_termination": ("rollout.feedback_on_correct=true",),
+    "feedback.constant_text": ("feedback.source=constant",),
+    "feedback.self_max_tokens": ("feedback.source=self",),
+    "objective.self_feedback_coefficient": ("feedback.source=self",),
+    "evaluation.keep_best": ("evaluation.every=2",),
     "objective.name": (),
     "objective.policy_loss": ("trainer.minibatches=2",),
     "objective.policy_clip_low": ("trainer.minibatches=2", "objective.policy_loss=ppo"),
@@ -145,7 +156,6 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "engine.lora.target_modules": ("engine.lora.rank=4",),
 }
 TESTED_ELSEWHERE = {
-    "feedback.source": "one source only",
     "engine.name": "one engine only",
     "engine.model": "test_engine.py",
     "engine.chat_template": "test_engine.py",
@@ -174,6 +184,7 @@ class _Silent:
     def phase(self, name: str) -> None: ...
     def step(self, step: int, metrics: dict[str, float], timing: dict[str, float]) -> None: ...
     def evaluation(self, step: int, evaluation: Any) -> None: ...
+    def alarm(self, step: int, reason: str) -> None: ...
 
 
 class _HashTask:
@@ -224,19 +235,11 @@ def train(path: Path, model: Path, overrides: tuple[str, ...]) -> dict[str, Any]
     engine = build_engine(config)
     # A model with random weights hardly ever ends an attempt, and a cut attempt is no answer: let more tokens end it.
     engine.renderer.stop_tokens = (*engine.renderer.stop_tokens, *range(100, 250))
-    trainer = Trainer(
-        config=config,
-        run_dir=RunDir.create(path),
-        engine=engine,
-        task=task,
-        judge=build_judge(config.feedback, task),
-        observer=_Silent(),
-        stop_requested=lambda: False,
-    )
-    summary = trainer.run()
+    summary = build_trainer(config, run_dir=RunDir.create(path), engine=engine, task=task, observer=_Silent()).run()
     del summary["seconds"]
     files = {name: (path / name).read_bytes() for name in ("metrics.jsonl", "rollouts.jsonl", "evaluations.jsonl")}
     files["model"] = (path / "model" / "model.safetensors").read_bytes()
+    files["best"] = b"kept" if (path / "best" / "model.safetensors").is_file() else b"not kept"
     return {**files, "checkpoints": [step for step, _ in RunDir(path).checkpoints()]}
 
 

@@ -13,7 +13,17 @@ from rltf.config_load import validate_config
 from rltf.objectives import Needs, build_objective
 from rltf.prompts import FEEDBACK_REQUEST, feedback_request
 from rltf.renderer import Renderer
-from rltf.types import FeedbackFailure, Message, Rollout, RolloutGroup, RolloutStatus, TrainingSample
+from rltf.types import (
+    Completion,
+    Feedback,
+    FeedbackFailure,
+    Finish,
+    Message,
+    Rollout,
+    RolloutGroup,
+    RolloutStatus,
+    TrainingSample,
+)
 
 X0 = (10, 11)
 QUESTION = (Message(role="user", content="What?"),)
@@ -460,3 +470,45 @@ def test_feedback_that_spells_control_tokens_or_fields_is_predicted_as_it_stands
     (sample,) = samples_of(renderer, "rltf_fm", group)
     assert renderer.text(sample.completion_tokens) == spelled
     assert sum(token in renderer.stop_tokens for token in sample.completion_tokens) == 1
+
+
+# Feedback that the policy wrote itself
+
+
+def own_feedback(text: str, tokens: tuple[int, ...], logprobs: list[float]) -> Feedback:
+    completion = Completion(tokens=tokens, logprobs=floats(logprobs), finish=Finish.STOP)
+    return Feedback(text=text, source="self", prompt_tokens=(7, 8), completion=completion)
+
+
+def self_critical_group() -> RolloutGroup:
+    """Rollouts 0 and 1 revise on the policy's own feedback, 2 on a source's, 3 on none."""
+    return make_group(
+        make_rollout(make_turn(0.0, feedback=own_feedback("a", (60, 61), [-1.0, -2.0])), make_turn(1.0, prompt=(1, 2))),
+        make_rollout(make_turn(0.0, feedback=own_feedback("b", (62,), [-3.0])), make_turn(0.0, prompt=(1, 3))),
+        make_rollout(make_turn(0.0, feedback="from elsewhere"), make_turn(1.0, prompt=(1, 4))),
+        make_rollout(make_turn(0.0, feedback=FAILURE), status=RolloutStatus.FEEDBACK_FAILED),
+    )
+
+
+def test_own_feedback_is_trained_by_the_next_attempt_against_siblings_with_own_feedback(renderer: Renderer) -> None:
+    samples = samples_of(renderer, "grpo_multi", self_critical_group(), self_feedback_coefficient=0.5)
+    found = {(s.rollout, s.turn): s for s in samples if s.component == "self_feedback"}
+    assert set(found) == {(0, 0), (1, 0)}
+    # Returns of the next turn 1 and 0, their mean 1/2, times the coefficient.
+    assert found[0, 0].weights.tolist() == [0.25, 0.25]
+    assert found[1, 0].weights.tolist() == [-0.25]
+    assert found[0, 0].prompt_tokens == (7, 8)
+    assert found[0, 0].completion_tokens == (60, 61)
+    assert found[0, 0].old_logprobs is not None
+    assert found[0, 0].old_logprobs.tolist() == [-1.0, -2.0]
+    assert found[0, 0].loss == "importance_sampling"
+
+
+def test_without_a_coefficient_own_feedback_is_not_trained(renderer: Renderer) -> None:
+    samples = samples_of(renderer, "grpo_multi", self_critical_group(), self_feedback_coefficient=0.0)
+    assert not [s for s in samples if s.component == "self_feedback"]
+
+
+def test_feedback_modelling_does_not_imitate_the_policys_own_feedback(renderer: Renderer) -> None:
+    samples = samples_of(renderer, "rltf_fm", self_critical_group())
+    assert [(s.rollout, s.turn) for s in samples if s.component == "feedback"] == [(2, 0)]

@@ -38,6 +38,8 @@ class Evaluation:
     """Share of rollouts that end correct, at any turn."""
     by_turn: tuple[float | None, ...]
     """Share of correct attempts at each turn, among the attempts made there."""
+    by_turn_interval: tuple[float | None, ...]
+    """Half the width of each one's 95% interval."""
     malformed: float
     """Share of first attempts without a well-formed answer."""
     truncated: float
@@ -88,6 +90,7 @@ def summarize(groups: Sequence[RolloutGroup], split: Split, temperature: float) 
         second_turn_interval=by_turn[1][1],
         solved=_mean([rollout.turns[-1].score.correct for rollout in rollouts]),
         by_turn=tuple(mean for mean, _ in by_turn),
+        by_turn_interval=tuple(interval for _, interval in by_turn),
         malformed=_mean([not turn.score.well_formed for turn in first]),
         truncated=_mean([turn.completion.finish == "length" for turn in first]),
         feedback_failed=_mean([rollout.status == "feedback_failed" for rollout in rollouts]),

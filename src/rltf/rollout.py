@@ -59,16 +59,19 @@ class RolloutCollector:
         for group, messages, prompt, siblings in zip(groups, first_prompts, tokens, completions, strict=True):
             for rollout, completion in zip(group.rollouts, siblings, strict=True):
                 self._add_turn(rollout, messages, prompt, completion)
-        rollouts = [rollout for group in groups for rollout in group.rollouts]
-        going_on = self._ask_for_feedback(rollouts, 0)
+        going_on = [(rollout, sibling) for group in groups for sibling, rollout in enumerate(group.rollouts)]
+        going_on = self._ask_for_feedback(going_on, 0, derive_seed(seed, "feedback", 0))
         for turn in range(1, self.horizon):
-            going_on = self._take_turn(going_on, turn, sampling, derive_seed(seed, "turn", turn))
+            taken = self._take_turn(going_on, sampling, derive_seed(seed, "turn", turn))
+            going_on = self._ask_for_feedback(taken, turn, derive_seed(seed, "feedback", turn))
         return groups
 
-    def _take_turn(self, rollouts: list[Rollout], turn: int, sampling: SamplingParams, seed: int) -> list[Rollout]:
-        """The next attempt of each rollout; returns those that go on after it."""
-        asked: list[tuple[Rollout, tuple[Message, ...], Tokens]] = []
-        for rollout in rollouts:
+    def _take_turn(
+        self, rollouts: Sequence[tuple[Rollout, int]], sampling: SamplingParams, seed: int
+    ) -> list[tuple[Rollout, int]]:
+        """The next attempt of each rollout; returns those that made one. Each has its index in its group beside it."""
+        asked: list[tuple[Rollout, int, tuple[Message, ...], Tokens]] = []
+        for rollout, sibling in rollouts:
             previous = rollout.turns[-1]
             assert isinstance(previous.feedback, Feedback)
             messages = next_turn(
@@ -78,11 +81,13 @@ class RolloutCollector:
             if len(prompt) + sampling.max_tokens > self.max_tokens:
                 rollout.status = RolloutStatus.PROMPT_TOO_LONG
             else:
-                asked.append((rollout, messages, prompt))
-        completions = self.generate([prompt for _, _, prompt in asked], 1, sampling, seed)
-        for (rollout, messages, prompt), (completion,) in zip(asked, completions, strict=True):
+                asked.append((rollout, sibling, messages, prompt))
+        if not asked:
+            return []
+        completions = self.generate([prompt for *_, prompt in asked], 1, sampling, seed)
+        for (rollout, _, messages, prompt), (completion,) in zip(asked, completions, strict=True):
             self._add_turn(rollout, messages, prompt, completion)
-        return self._ask_for_feedback([rollout for rollout, _, _ in asked], turn)
+        return [(rollout, sibling) for rollout, sibling, *_ in asked]
 
     def _add_turn(
         self, rollout: Rollout, messages: tuple[Message, ...], prompt: Tokens, completion: Completion
@@ -110,12 +115,14 @@ class RolloutCollector:
             return Score(reward=0.0, correct=False, well_formed=False, answer=None, explanation=explanation)
         return self.task.score(problem, text)
 
-    def _ask_for_feedback(self, rollouts: list[Rollout], turn: int) -> list[Rollout]:
+    def _ask_for_feedback(
+        self, rollouts: Sequence[tuple[Rollout, int]], turn: int, seed: int
+    ) -> list[tuple[Rollout, int]]:
         """Stores feedback on the newest attempts; returns the rollouts that go on, each with feedback."""
         last = turn == self.horizon - 1
         asked = [
-            rollout
-            for rollout in rollouts
+            (rollout, sibling)
+            for rollout, sibling in rollouts
             if (self.config.feedback_on_correct or not rollout.turns[-1].score.correct)
             and (self.config.feedback_on_last or not last)
         ]
@@ -126,20 +133,23 @@ class RolloutCollector:
                 score=rollout.turns[-1].score,
                 truncated=rollout.turns[-1].completion.finish is Finish.LENGTH,
                 history=tuple(rollout.turns[:-1]),
+                messages=rollout.turns[-1].messages,
+                sibling=sibling,
             )
-            for rollout in asked
+            for rollout, sibling in asked
         ]
-        for rollout, feedback in zip(asked, self.judge.feedback(requests), strict=True):
+        answers = self.judge.feedback(requests, seed) if requests else []
+        for (rollout, _), feedback in zip(asked, answers, strict=True):
             rollout.turns[-1].feedback = feedback
-        going_on: list[Rollout] = []
-        for rollout in rollouts:
+        going_on: list[tuple[Rollout, int]] = []
+        for rollout, sibling in rollouts:
             newest = rollout.turns[-1]
             if newest.score.correct and (self.config.early_termination or last):
                 rollout.status = RolloutStatus.SOLVED
             elif last:
                 rollout.status = RolloutStatus.HORIZON
             elif isinstance(newest.feedback, Feedback):
-                going_on.append(rollout)
+                going_on.append((rollout, sibling))
             else:
                 rollout.status = RolloutStatus.FEEDBACK_FAILED
         return going_on

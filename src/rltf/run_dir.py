@@ -8,6 +8,7 @@ rollouts.jsonl      one object per rollout, every turn in it
 evaluations.jsonl   one object per evaluation
 checkpoints/        step-N: what training goes on from
 model/              the trained policy in the Hugging Face format
+best/               the policy that was best on the validation split, where it was evaluated on the way
 summary.json        the outcome; its presence says that the run is finished
 """
 
@@ -187,14 +188,14 @@ class RunDir:
             raise
 
     @contextlib.contextmanager
-    def new_model(self) -> Iterator[Path]:
-        """A path to export the trained policy to: it becomes `model` only when it is complete."""
-        partial = self.path / ("model" + _UNFINISHED)
+    def new_model(self, name: str) -> Iterator[Path]:
+        """A path to export a policy to: it becomes the directory `name` only when it is complete."""
+        final, partial = self.path / name, self.path / (name + _UNFINISHED)
         shutil.rmtree(partial, ignore_errors=True)
         with self.naming_a_full_disk():
             yield partial
-        shutil.rmtree(self.model, ignore_errors=True)
-        partial.replace(self.model)
+        shutil.rmtree(final, ignore_errors=True)
+        partial.replace(final)
 
     def checkpoints(self) -> list[tuple[int, Path]]:
         """Complete checkpoints as (step, path), oldest first."""

@@ -13,13 +13,14 @@ import numpy as np
 from rltf.config import RunConfig, TrainerConfig
 from rltf.engines.base import Engine
 from rltf.evaluate import Evaluation, evaluate
-from rltf.judges.base import Judge
+from rltf.judges import ConstantJudge, Judge
 from rltf.metrics import rollout_metrics, rollout_record, rollout_records, sample_metrics
+from rltf.monitors import collapse, leaked_share
 from rltf.objectives import Needs, Objective, build_objective
 from rltf.rollout import RolloutCollector
 from rltf.run_dir import RunDir
 from rltf.seeds import derive_seed
-from rltf.tasks.base import Task
+from rltf.tasks.base import INCORRECT_FEEDBACK, Task
 from rltf.types import Problem, RolloutGroup, Split, TrainingSample
 
 EXAMPLES = 3
@@ -49,6 +50,10 @@ class Observer(Protocol):
         """An evaluation is done; step 0 is before training."""
         ...
 
+    def alarm(self, step: int, reason: str) -> None:
+        """The run seems to go wrong; told once for each reason in a row."""
+        ...
+
 
 @dataclass(slots=True, kw_only=True)
 class Trainer:
@@ -59,10 +64,14 @@ class Trainer:
     engine: Engine
     task: Task
     judge: Judge
+    evaluation_judge: Judge
+    """Of evaluations, where every rollout is to get the same kind of feedback."""
     observer: Observer
     stop_requested: Callable[[], bool]
     _orders: dict[int, list[int]] = field(default_factory=dict, init=False)
     _objective: Objective = field(init=False)
+    _history: list[dict[str, Any]] = field(default_factory=list, init=False)
+    _alarm: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._objective = build_objective(self.config.objective, self.engine.renderer)
@@ -85,7 +94,7 @@ class Trainer:
                 raise Interrupted(step)
         after = self._evaluate_once(steps, "test")
         self.observer.phase("exporting the model")
-        with self.run_dir.new_model() as path:
+        with self.run_dir.new_model("model") as path:
             self.engine.export(path)
         return self._summary(before, after)
 
@@ -97,12 +106,13 @@ class Trainer:
             self.engine.load(checkpoints[-1][1])
         for name in ("metrics.jsonl", "timings.jsonl", "rollouts.jsonl", "evaluations.jsonl"):
             self.run_dir.cut_after(name, step)
+        self._history = self.run_dir.records("metrics.jsonl")
         return step
 
     def _step(self, step: int) -> None:
         config = self.config.trainer
         clock = _Clock()
-        groups = self._collector(self.config.horizon).collect(
+        groups = self._collector(self.judge, self.config.horizon).collect(
             self._problems(step),
             config.group_size,
             self.config.rollout.temperature,
@@ -115,6 +125,7 @@ class Trainer:
         samples = [self._fitting(objective(group, progress)) for group in groups]
         clock.lap("score")
         metrics = rollout_metrics(groups)
+        metrics["feedback/leaked"] = leaked_share(groups)
         metrics |= sample_metrics([sample for fitting, _ in samples for sample in fitting])
         metrics["samples/too_long"] = float(sum(too_long for _, too_long in samples))
         metrics |= self._update(step, [fitting for fitting, _ in samples])
@@ -123,8 +134,14 @@ class Trainer:
         timing = clock.record(metrics["tokens/sampled"])
         self.run_dir.append("rollouts.jsonl", rollout_records(step, groups, [fitting for fitting, _ in samples]))
         self.run_dir.append("timings.jsonl", [{"step": step, **timing}])
+        self._history.append(metrics)
+        reason = collapse(self._history)
+        metrics["alarm/collapse"] = float(reason is not None)
         self.run_dir.append("metrics.jsonl", [{"step": step, **metrics}])
         self.observer.step(step, metrics, timing)
+        if reason is not None and self._alarm is None:
+            self.observer.alarm(step, reason)
+        self._alarm = reason
 
     def _fitting(self, samples: Sequence[TrainingSample]) -> tuple[list[TrainingSample], int]:
         """The samples that the model's context holds, and how many it does not."""
@@ -178,10 +195,10 @@ class Trainer:
             self._orders = {epoch: generator.permutation(self.task.size("train")).tolist()}
         return self._orders[epoch]
 
-    def _collector(self, horizon: int) -> RolloutCollector:
+    def _collector(self, judge: Judge, horizon: int) -> RolloutCollector:
         return RolloutCollector(
             task=self.task,
-            judge=self.judge,
+            judge=judge,
             renderer=self.engine.renderer,
             generate=self.engine.generate,
             max_tokens=self.engine.max_tokens,
@@ -196,22 +213,46 @@ class Trainer:
                 return record
         self.observer.phase(f"evaluating on the {split} problems")
         clock = _Clock()
+        evaluation, groups = self._evaluate(self.evaluation_judge, split)
+        clock.lap("evaluation")
+        examples = [rollout_record(group.rollouts[0]) for group in groups[:EXAMPLES]]
+        record = {"step": step, **evaluation.record(), "examples": examples}
+        if self.config.evaluation.usefulness:
+            record |= self._usefulness(evaluation, split)
+            clock.lap("usefulness")
+        if split == "validation" and self.config.evaluation.keep_best:
+            self._keep_best(record)
+        self.run_dir.append("timings.jsonl", [{"step": step, **clock.record(0.0)}])
+        self.run_dir.append("evaluations.jsonl", [record])
+        self.observer.evaluation(step, evaluation)
+        return record
+
+    def _evaluate(self, judge: Judge, split: Split) -> tuple[Evaluation, list[RolloutGroup]]:
         settings = self.config.evaluation
-        evaluation, groups = evaluate(
-            self._collector(max(2, self.config.horizon)),
+        return evaluate(
+            self._collector(judge, max(2, self.config.horizon)),
             split,
             samples=settings.samples,
             temperature=settings.temperature,
             problems=settings.problems,
             seed=self.config.seed,
         )
-        clock.lap("evaluation")
-        examples = [rollout_record(group.rollouts[0]) for group in groups[:EXAMPLES]]
-        record = {"step": step, **evaluation.record(), "examples": examples}
-        self.run_dir.append("timings.jsonl", [{"step": step, **clock.record(0.0)}])
-        self.run_dir.append("evaluations.jsonl", [record])
-        self.observer.evaluation(step, evaluation)
-        return record
+
+    def _usefulness(self, evaluation: Evaluation, split: Split) -> dict[str, float | None]:
+        """Second-turn accuracy with the feedback minus that with "incorrect" alone, after the same first attempts."""
+        denied, _ = self._evaluate(ConstantJudge(INCORRECT_FEEDBACK), split)
+        known = evaluation.second_turn is not None and denied.second_turn is not None
+        return {
+            "second_turn_denied": denied.second_turn,
+            "usefulness": evaluation.second_turn - denied.second_turn if known else None,  # type: ignore[operator]
+        }
+
+    def _keep_best(self, record: dict[str, Any]) -> None:
+        """Exports the policy if no validation evaluation so far had a higher single-turn accuracy."""
+        earlier = [r["single_turn"] for r in self.run_dir.records("evaluations.jsonl") if r["split"] == "validation"]
+        if all(record["single_turn"] > accuracy for accuracy in earlier):
+            with self.run_dir.new_model("best") as path:
+                self.engine.export(path)
 
     def _summary(self, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
         timings = self.run_dir.records("timings.jsonl")
@@ -235,9 +276,19 @@ class Trainer:
             "feedback_calls": int(sum(record["feedback/asked"] for record in metrics)),
             "seconds": round(sum(record["seconds"] for record in timings), 1),
             "test_problems": after["problems"],
+            "alarms": int(sum(record["alarm/collapse"] for record in metrics)),
+            "best": self._best(),
             "before": {name: before[name] for name in accuracies},
             "after": {name: after[name] for name in accuracies},
         }
+
+    def _best(self) -> dict[str, Any] | None:
+        """Step and validation accuracy of the policy in `best/`; None without evaluations on the way."""
+        records = [r for r in self.run_dir.records("evaluations.jsonl") if r["split"] == "validation"]
+        if not records or not self.config.evaluation.keep_best:
+            return None
+        best = max(records, key=lambda record: (record["single_turn"], -record["step"]))
+        return {"step": best["step"], "validation_single_turn": best["single_turn"]}
 
 
 def learning_rate(config: TrainerConfig, step: int) -> float:

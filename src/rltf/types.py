@@ -68,6 +68,10 @@ class Feedback:
     text: str
     source: str
     """Which source wrote it, e.g. `rules:located`."""
+    prompt_tokens: Tokens | None = None
+    """What the policy was asked, where it wrote the feedback itself."""
+    completion: Completion | None = None
+    """What the policy sampled, where it wrote the feedback itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,10 @@ class FeedbackRequest:
     truncated: bool = False
     """The token limit cut the attempt."""
     history: tuple[Turn, ...] = ()
+    messages: tuple[Message, ...] = ()
+    """The conversation that the attempt answers."""
+    sibling: int = 0
+    """Index of the rollout in its group."""
 
 
 class Finish(StrEnum):

@@ -9,9 +9,8 @@ from typing import Any
 
 from rltf.config_load import load_config
 from rltf.environment import environment
-from rltf.registry import build_engine, build_judge, build_task
+from rltf.registry import build_engine, build_task, build_trainer
 from rltf.run_dir import RunDir
-from rltf.trainer import Trainer
 
 GOLDEN = Path(__file__).parent / "trajectory.json"
 SETTINGS = (
@@ -31,22 +30,15 @@ class _Silent:
     def phase(self, name: str) -> None: ...
     def step(self, step: int, metrics: dict[str, float], timing: dict[str, float]) -> None: ...
     def evaluation(self, step: int, evaluation: Any) -> None: ...
+    def alarm(self, step: int, reason: str) -> None: ...
 
 
 def trajectory(directory: Path) -> list[dict[str, float]]:
     """The metrics of each step of a short run of the built-in model."""
     config = load_config(None, SETTINGS)
-    task = build_task(config.task)
     run = RunDir.create(directory)
-    Trainer(
-        config=config,
-        run_dir=run,
-        engine=build_engine(config),
-        task=task,
-        judge=build_judge(config.feedback, task),
-        observer=_Silent(),
-        stop_requested=lambda: False,
-    ).run()
+    engine, task = build_engine(config), build_task(config.task)
+    build_trainer(config, run_dir=run, engine=engine, task=task, observer=_Silent()).run()
     return run.records("metrics.jsonl")
 
 

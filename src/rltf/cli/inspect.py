@@ -1,4 +1,4 @@
-"""`rltf eval`, `rollout`, `tasks` and `validate`: look at models and tasks."""
+"""`rltf eval`, `refine`, `rollout`, `tasks` and `validate`: look at models and tasks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from rich.table import Table
 from rltf.cli.main import fail
 from rltf.config import RunConfig
 from rltf.config_load import apply_override, config_from_json, validate_config
+from rltf.engines.base import Engine
 from rltf.errors import UserError
-from rltf.evaluate import evaluate
+from rltf.evaluate import Evaluation, evaluate
 from rltf.metrics import rollout_record
-from rltf.registry import TASKS, build_engine, build_judge, build_task, check_task_name
+from rltf.registry import TASKS, build_engine, build_judge, build_task, check_task_name, without_self_share
 from rltf.report import percent, plain, transcript
 from rltf.rollout import RolloutCollector
 from rltf.run_dir import RunDir
@@ -30,7 +31,7 @@ def eval_command(
 ) -> None:
     """Evaluates a model or a run's trained model on a split."""
     config = _settings_for(model, task, settings)
-    collector = _collector(config)
+    collector = _collector(config, build_engine(config), max(2, config.horizon))
     evaluation, _ = evaluate(
         collector,
         _split(split),
@@ -47,8 +48,8 @@ def eval_command(
     table.add_column("value", justify="right")
     table.add_row("single-turn accuracy", percent(evaluation.single_turn, evaluation.single_turn_interval))
     table.add_row(f"pass@{evaluation.samples}, single turn", percent(evaluation.pass_at_k))
-    for turn, share in enumerate(evaluation.by_turn[1:], start=2):
-        interval = evaluation.second_turn_interval if turn == 2 else None
+    turns = zip(evaluation.by_turn, evaluation.by_turn_interval, strict=True)
+    for turn, (share, interval) in list(enumerate(turns, start=1))[1:]:
         table.add_row(f"attempt {turn}, where it was needed", percent(share, interval))
     table.add_row("solved at any turn", percent(evaluation.solved))
     table.add_row("malformed first attempts", percent(evaluation.malformed))
@@ -58,10 +59,53 @@ def eval_command(
     Console().print(table)
 
 
+def refine_command(
+    model: str,
+    task: str | None,
+    split: str,
+    rounds: int,
+    samples: int | None,
+    settings: Sequence[str],
+    json_output: bool,
+) -> None:
+    """Accuracy after each round of revision: on the model's own feedback, and on the task's for comparison.
+
+    Every rollout goes through every round, right or wrong: at test time nobody says when to stop.
+    """
+    config = _settings_for(model, task, settings)
+    going_on = {"early_termination": False, "feedback_on_correct": True, "feedback_on_last": False}
+    config = config.model_copy(update={"rollout": config.rollout.model_copy(update=going_on)})
+    engine = build_engine(config)
+    curves: dict[str, Evaluation] = {}
+    for source in ("self", config.feedback.source if config.feedback.source != "self" else "rules"):
+        feedback = config.feedback.model_copy(update={"source": source})
+        collector = _collector(config.model_copy(update={"feedback": feedback}), engine, rounds + 1)
+        curves[source], _ = evaluate(
+            collector,
+            _split(split),
+            samples=samples or config.evaluation.samples,
+            temperature=config.evaluation.temperature,
+            problems=config.evaluation.problems,
+            seed=config.seed,
+        )
+    if json_output:
+        records = {source: evaluation.record() for source, evaluation in curves.items()}
+        print(json.dumps({"task": config.task.name, "model": model, **records}, allow_nan=False))
+        return
+    table = Table(title=plain(f"{model} on {config.task.name}, {split}"), title_justify="left")
+    table.add_column("round", justify="right")
+    for source in curves:
+        table.add_column("own feedback" if source == "self" else f"feedback: {source}", justify="right")
+    for number in range(rounds + 1):
+        cells = [percent(e.by_turn[number], e.by_turn_interval[number]) for e in curves.values()]
+        table.add_row(str(number), *cells)
+    Console().print(table)
+
+
 def rollout_command(model: str, task: str | None, split: str, count: int, settings: Sequence[str]) -> None:
     """Prints one transcript per problem."""
     config = _settings_for(model, task, settings)
-    collector = _collector(config)
+    collector = _collector(config, build_engine(config), max(2, config.horizon))
     which = _split(split)
     problems = [collector.task.problem(which, i) for i in range(min(count, collector.task.size(which)))]
     groups = collector.collect(problems, 1, config.rollout.temperature, derive_seed(config.seed, "transcripts"))
@@ -113,8 +157,9 @@ def _settings_for(model: str, task: str | None, settings: Sequence[str]) -> RunC
     else:
         data = {"engine": {"model": model}, "task": {"name": task or "binary_matrix"}}
     check_task_name(data["task"]["name"])
+    named = data["engine"]["model"]
     config = _with_settings(data, settings)
-    if config.engine.model != data["engine"]["model"]:
+    if config.engine.model != named:
         raise UserError(f"engine.model={config.engine.model}: the model is named first; remove the setting")
     return config
 
@@ -125,17 +170,16 @@ def _with_settings(data: dict[str, Any], settings: Sequence[str]) -> RunConfig:
     return validate_config(data)
 
 
-def _collector(config: RunConfig) -> RolloutCollector:
+def _collector(config: RunConfig, engine: Engine, horizon: int) -> RolloutCollector:
     task = build_task(config.task)
-    engine = build_engine(config)
     return RolloutCollector(
         task=task,
-        judge=build_judge(config.feedback, task),
+        judge=build_judge(without_self_share(config), task, engine),
         renderer=engine.renderer,
         generate=engine.generate,
         max_tokens=engine.max_tokens,
         config=config.rollout,
-        horizon=max(2, config.horizon),
+        horizon=horizon,
     )
 
 

@@ -75,6 +75,22 @@ def evaluate(
 
 
 @app.command()
+def refine(
+    model: Model,
+    settings: Settings = None,
+    task: TaskName = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Revisions of each first attempt.")] = 4,
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    samples: Annotated[int | None, typer.Option("-k", "--samples", min=1, help="Rollouts per problem.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Let the model criticise and revise its own attempts, with nobody to say which are right."""
+    from rltf.cli.inspect import refine_command
+
+    refine_command(model, task, split, rounds, samples, settings or [], json_output)
+
+
+@app.command()
 def rollout(
     model: Model,
     settings: Settings = None,

@@ -89,6 +89,10 @@ class RunProgress:
             soft_wrap=True,
         )
 
+    def alarm(self, step: int, reason: str) -> None:
+        """The run seems to go wrong."""
+        self._console.print(f"[bold red]alarm[/bold red] at step {step}: {reason}", highlight=False, soft_wrap=True)
+
     def _figures(self) -> dict[str, str]:
         figures = {
             name: f"{100 * mean:.1f} %"

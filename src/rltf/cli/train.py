@@ -13,10 +13,10 @@ from rltf.config import RunConfig
 from rltf.config_load import config_from_json, config_to_json, load_config, with_absolute_paths
 from rltf.environment import environment
 from rltf.errors import UserError
-from rltf.registry import build_engine, build_judge, build_task
+from rltf.registry import build_engine, build_task, build_trainer
 from rltf.report import plain, run_report
 from rltf.run_dir import RunDir
-from rltf.trainer import Interrupted, Trainer
+from rltf.trainer import Interrupted
 
 RUNS = Path("runs")
 
@@ -51,15 +51,8 @@ def train_command(settings: list[str], path: Path | None, resume: Path | None) -
     console.print(plain(opening), soft_wrap=True)
     progress = RunProgress(console, config.trainer.steps)
     stop = StopSignal(lambda: progress.phase("stopping after this step (again: at once)"))
-    task = build_task(config.task)
-    trainer = Trainer(
-        config=config,
-        run_dir=run,
-        engine=engine,
-        task=task,
-        judge=build_judge(config.feedback, task),
-        observer=progress,
-        stop_requested=stop,
+    trainer = build_trainer(
+        config, run_dir=run, engine=engine, task=build_task(config.task), observer=progress, stop_requested=stop
     )
     stop.install()
     try:

@@ -68,6 +68,8 @@ class PolicyGradientConfig(Section):
     """Taken from the reward of an attempt without a well-formed answer."""
     policy_coefficient: Rate = 1.0
     """Multiplies the policy-gradient term."""
+    self_feedback_coefficient: Rate = 1.0
+    """Multiplies the policy gradient on feedback that the policy wrote itself, which the next attempt rewards."""
     policy_loss: Literal["importance_sampling", "ppo", "cispo"] = "importance_sampling"
     """How the ratio to the sampling policy enters, once several optimiser steps are taken per batch."""
     policy_clip_low: Annotated[float, Field(ge=0)] = 0.8

@@ -13,17 +13,26 @@ from pydantic import Field, model_validator
 
 from rltf.config.engines import EngineConfig, TorchEngineConfig
 from rltf.config.objectives import ObjectiveConfig, RltfSdConfig
-from rltf.config.section import NonNegative, Positive, Rate, Section
+from rltf.config.section import NonNegative, Positive, Probability, Rate, Section
 from rltf.config.tasks import BinaryMatrixConfig, TaskConfig
 
 
 class FeedbackConfig(Section):
     """Where the text feedback comes from."""
 
-    source: Literal["rules"] = "rules"
-    """`rules`: the task's own program reads the attempt."""
+    source: Literal["rules", "constant", "answer", "self"] = "rules"
+    """`rules`: the task's own program reads the attempt. `self`: the policy does. To compare with: `constant`
+    says the same of every attempt, `answer` tells the gold answer."""
     level: Literal["located", "count", "correctness"] = "located"
-    """How much the feedback says: where and how, how many errors, or only that it is wrong."""
+    """How much `rules` say: where and how, how many errors, or only that it is wrong."""
+    constant_text: Annotated[str, Field(min_length=1)] = "Try again."
+    """What the source `constant` says."""
+    about: Literal["attempt", "shuffled", "other_problem"] = "attempt"
+    """To compare with: give each attempt the feedback on any attempt of the batch, or on another problem's."""
+    self_share: Probability = 0.0
+    """Share of each group whose feedback the policy writes itself, whatever the source (self-critique RL)."""
+    self_max_tokens: Positive = 64
+    """Token limit of feedback that the policy writes."""
 
 
 class RolloutConfig(Section):
@@ -117,6 +126,10 @@ class EvaluationConfig(Section):
     """Steps between evaluations on the validation split during training; 0 is never."""
     problems: Positive | None = None
     """Evaluate on the first so many problems of a split. "none": all."""
+    usefulness: bool = False
+    """Evaluate a second time with feedback that only says "incorrect": what the rest of the feedback is worth."""
+    keep_best: bool = True
+    """Export the model that is best on the validation split so far to `best/` (needs `every`)."""
 
 
 class RunConfig(Section):

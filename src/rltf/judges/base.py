@@ -16,6 +16,6 @@ class Judge(Protocol):
     should stop.
     """
 
-    def feedback(self, requests: Sequence[FeedbackRequest]) -> list[Feedback | FeedbackFailure]:
-        """Feedback on each attempt, in the order of the requests."""
+    def feedback(self, requests: Sequence[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
+        """Feedback on each attempt, in the order of the requests; `seed` decides whatever is drawn by chance."""
         ...

@@ -15,7 +15,7 @@ class RuleJudge:
         self._task = task
         self._level: FeedbackLevel = level
 
-    def feedback(self, requests: Sequence[FeedbackRequest]) -> list[Feedback | FeedbackFailure]:
+    def feedback(self, requests: Sequence[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
         """One feedback per request; rules do not fail."""
         return [Feedback(text=self._text(request), source=f"rules:{self._level}") for request in requests]
 

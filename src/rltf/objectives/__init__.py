@@ -5,6 +5,7 @@ from rltf.objectives.base import Needs, Objective, Term
 from rltf.objectives.distillation import AgainstBaseline, Distillation, correct_only
 from rltf.objectives.feedback_modelling import FeedbackModelling
 from rltf.objectives.policy_gradient import PolicyGradient
+from rltf.objectives.self_feedback import SelfFeedback
 from rltf.renderer import Renderer
 
 __all__ = ["Needs", "Objective", "Term", "build_objective"]
@@ -13,6 +14,8 @@ __all__ = ["Needs", "Objective", "Term", "build_objective"]
 def build_objective(config: ObjectiveConfig, renderer: Renderer) -> Objective:
     """The method that the config names."""
     terms: list[Term] = [PolicyGradient(config)]
+    if config.self_feedback_coefficient > 0:
+        terms.append(SelfFeedback(config))
     match config:
         case RltfSdConfig() | RltfSdFmConfig():
             terms.append(Distillation(config.sd, AgainstBaseline(config.sd, config)))

@@ -31,7 +31,7 @@ class FeedbackModelling:
         return Needs()
 
     def __call__(self, group: RolloutGroup, progress: float) -> list[TrainingSample]:
-        """Samples `(f_FM(x_h, y_h) -> c_h)` for every turn that has feedback."""
+        """Samples `(f_FM(x_h, y_h) -> c_h)` for every turn that has feedback which the policy did not write itself."""
         fm = self.fm
         start = fm.coefficient if fm.initial_coefficient is None else fm.initial_coefficient
         coefficient = linear_schedule(start, fm.coefficient, progress)
@@ -40,7 +40,7 @@ class FeedbackModelling:
         samples: list[TrainingSample] = []
         for i, rollout in enumerate(group.rollouts):
             for turn_index, turn in enumerate(rollout.turns):
-                if not isinstance(turn.feedback, Feedback):
+                if not isinstance(turn.feedback, Feedback) or turn.feedback.completion is not None:
                     continue
                 tokens = self.renderer.completion(turn.feedback.text)
                 weight = coefficient / len(tokens) if fm.normalize == "token_mean" else coefficient

@@ -1,0 +1,70 @@
+"""Sources that say too little or too much: what located feedback is to be compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from rltf.judges.base import Judge
+from rltf.types import Feedback, FeedbackFailure, FeedbackRequest
+
+ANSWER = "The right answer is:\n"
+
+
+class ConstantJudge:
+    """Says the same of every attempt."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def feedback(self, requests: Sequence[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
+        """The constant text, once per request."""
+        return [Feedback(text=self._text, source="constant") for _ in requests]
+
+
+class AnswerJudge:
+    """Tells the gold answer: what imitation of solutions gives, without any criticism."""
+
+    def feedback(self, requests: Sequence[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
+        """The gold answer of each request's problem."""
+        return [Feedback(text=ANSWER + request.problem.answer, source="answer") for request in requests]
+
+
+class ShuffledJudge:
+    """Gives each attempt the feedback that another source wrote about some attempt of the same batch."""
+
+    def __init__(self, inner: Judge) -> None:
+        self._inner = inner
+
+    def feedback(self, requests: Sequence[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
+        """The inner source's feedback in a random order."""
+        written = self._inner.feedback(requests, seed)
+        Random(seed).shuffle(written)
+        return [_renamed(feedback, "shuffled") for feedback in written]
+
+
+class OtherProblemJudge:
+    """Gives each attempt the feedback that another source wrote about an attempt at another problem."""
+
+    def __init__(self, inner: Judge) -> None:
+        self._inner = inner
+
+    def feedback(self, requests: Sequence[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
+        """Feedback from a random request of another problem; a failure where the batch has no other problem."""
+        written = self._inner.feedback(requests, seed)
+        rng = Random(seed)
+        taken: list[Feedback | FeedbackFailure] = []
+        for request in requests:
+            others = [i for i, other in enumerate(requests) if other.problem.index != request.problem.index]
+            if others:
+                taken.append(_renamed(written[rng.choice(others)], "other_problem"))
+            else:
+                taken.append(FeedbackFailure(reason="no other problem in the batch", source="other_problem"))
+        return taken
+
+
+def _renamed(feedback: Feedback | FeedbackFailure, prefix: str) -> Feedback | FeedbackFailure:
+    source = f"{prefix}:{feedback.source}"
+    if isinstance(feedback, FeedbackFailure):
+        return FeedbackFailure(reason=feedback.reason, source=source)
+    return Feedback(text=feedback.text, source=source)

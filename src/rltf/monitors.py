@@ -1,0 +1,62 @@
+"""Signs that a run goes wrong, as pure functions of what happened. None of them changes the training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rltf.types import Feedback, RolloutGroup
+
+WINDOW = 10
+"""Steps over which a figure is averaged before it is judged."""
+WORTH_LOSING = 0.1
+"""A best accuracy below this share is no skill to lose."""
+MOST_BROKEN = 0.5
+"""Share of attempts that may be malformed before that is an alarm."""
+_LEAST_WORDS = 3
+_SENTENCE = re.compile(r"[^\n.!?]+[.!?]?")
+
+
+def collapse(history: Sequence[Mapping[str, float]]) -> str | None:
+    """What is wrong with the newest steps of a run, in one line; None where nothing is.
+
+    An accuracy that has fallen to less than half of its best, each a mean over `WINDOW` steps, or attempts that are
+    malformed more often than not.
+
+    Args:
+        history: `metrics.jsonl` so far, oldest first.
+    """
+    if len(history) < WINDOW:
+        return None
+    broken = float(np.mean([step["rollout/malformed"] for step in history[-WINDOW:]]))
+    if broken > MOST_BROKEN:
+        return f"{100 * broken:.0f} % of the attempts of the last {WINDOW} steps are malformed"
+    for turn, name in (("turn0", "first"), ("turn1", "second")):
+        values = [step[f"accuracy/{turn}"] for step in history if f"accuracy/{turn}" in step]
+        if len(values) < 2 * WINDOW:
+            continue
+        means = np.convolve(values, np.ones(WINDOW) / WINDOW, mode="valid")
+        best, now = float(means.max()), float(means[-1])
+        if best >= WORTH_LOSING and now < best / 2:
+            return f"accuracy of {name} attempts has fallen from {100 * best:.0f} % to {100 * now:.0f} %"
+    return None
+
+
+def leaked_share(groups: Sequence[RolloutGroup]) -> float:
+    """Share of first attempts that hold a sentence (three words or more) of some feedback in the batch.
+
+    First attempts see no feedback: what reads like it was learned, and comes out where nobody asked.
+    """
+    attempts = [rollout.turns[0].text for group in groups for rollout in group.rollouts]
+    sentences = {
+        sentence.strip()
+        for group in groups
+        for rollout in group.rollouts
+        for turn in rollout.turns
+        if isinstance(turn.feedback, Feedback)
+        for sentence in _SENTENCE.findall(turn.feedback.text)
+        if len(sentence.split()) >= _LEAST_WORDS
+    }
+    return float(np.mean([any(sentence in attempt for sentence in sentences) for attempt in attempts]))

@@ -1,0 +1,64 @@
+"""Self-critique RL: the policy's own feedback is trained by what the next attempt made of it.
+
+The feedback c_h that the policy wrote gets the advantage `R_{h+1}^i - mean_j R_{h+1}^j` over the siblings whose
+feedback the policy wrote too, on `log pi(c_h | f_FM(x_h, y_h))` (paper, test-time self-feedback).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rltf.advantages import centred
+from rltf.config import PolicyGradientConfig
+from rltf.objectives.base import Needs
+from rltf.objectives.policy_gradient import turn_returns
+from rltf.types import Feedback, RolloutGroup, TrainingSample
+
+
+@dataclass(frozen=True, slots=True)
+class SelfFeedback:
+    """The term on feedback that the policy wrote; without any, it has no samples."""
+
+    config: PolicyGradientConfig
+
+    @property
+    def needs(self) -> Needs:
+        """The initial policy's log-probabilities, where a KL penalty is in the returns."""
+        return Needs(reference_logprobs=self.config.kl_coefficient > 0)
+
+    def __call__(self, group: RolloutGroup, progress: float) -> list[TrainingSample]:
+        """Samples `(f_FM(x_h, y_h) -> c_h)` weighted with the group advantage of the attempt that followed."""
+        config = self.config
+        samples: list[TrainingSample] = []
+        for turn_index in range(max(len(rollout.turns) for rollout in group.rollouts) - 1):
+            written = [
+                (i, rollout.turns[turn_index].feedback, turn_returns(rollout, config)[turn_index + 1])
+                for i, rollout in enumerate(group.rollouts)
+                if len(rollout.turns) > turn_index + 1
+            ]
+            own = [(i, c, value) for i, c, value in written if isinstance(c, Feedback) and c.completion is not None]
+            if not own:
+                continue
+            advantages = centred(np.array([value for _, _, value in own]), normalize_std=config.normalize_std)
+            for (i, feedback, _), advantage in zip(own, config.self_feedback_coefficient * advantages, strict=True):
+                if advantage == 0.0:
+                    continue
+                assert feedback.completion is not None
+                assert feedback.prompt_tokens is not None
+                tokens = feedback.completion.tokens
+                samples.append(
+                    TrainingSample(
+                        prompt_tokens=feedback.prompt_tokens,
+                        completion_tokens=tokens,
+                        weights=np.full(len(tokens), advantage, dtype=np.float32),
+                        loss=config.policy_loss,
+                        old_logprobs=feedback.completion.logprobs,
+                        clip=(config.policy_clip_low, config.policy_clip_high),
+                        component="self_feedback",
+                        rollout=i,
+                        turn=turn_index,
+                    )
+                )
+        return samples

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from helpers import make_group, make_rollout, make_turn
+
+from rltf.monitors import WINDOW, collapse, leaked_share
+
+
+def history(first: list[float], second: list[float] | None = None, malformed: float = 0.0) -> list[dict[str, float]]:
+    steps: list[dict[str, float]] = []
+    for number, accuracy in enumerate(first):
+        step = {"accuracy/turn0": accuracy, "rollout/malformed": malformed}
+        if second is not None:
+            step["accuracy/turn1"] = second[number]
+        steps.append(step)
+    return steps
+
+
+def test_a_run_that_learns_gives_no_alarm() -> None:
+    rising = [i / 50 for i in range(50)]
+    assert all(collapse(history(rising[:n], rising[:n])) is None for n in range(50))
+
+
+def test_an_accuracy_that_falls_below_half_of_its_best_is_an_alarm() -> None:
+    fallen = [0.8] * 20 + [0.3] * WINDOW
+    assert collapse(history([0.8] * 20 + [0.3] * (WINDOW - 3))) is None
+    assert collapse(history(fallen)) == "accuracy of first attempts has fallen from 80 % to 30 %"
+    assert collapse(history([0.5] * 30, fallen)) == "accuracy of second attempts has fallen from 80 % to 30 %"
+
+
+def test_chance_hits_are_no_skill_to_lose() -> None:
+    assert collapse(history([0.09] * 20 + [0.0] * 20)) is None
+
+
+def test_a_turn_that_nobody_reaches_any_more_has_not_collapsed() -> None:
+    steps = history([0.9] * 40, [0.8] * 40)
+    for step in steps[25:]:
+        del step["accuracy/turn1"]
+    assert collapse(steps) is None
+
+
+def test_attempts_that_are_mostly_malformed_are_an_alarm_at_once() -> None:
+    assert collapse(history([0.0] * (WINDOW - 1), malformed=0.9)) is None
+    assert collapse(history([0.0] * WINDOW, malformed=0.9)) == "90 % of the attempts of the last 10 steps are malformed"
+
+
+def test_feedback_leaks_where_a_first_attempt_holds_one_of_its_sentences() -> None:
+    said = "Row 1 is wrong. Too small."
+    clean = make_rollout(make_turn(0.0, text="Too small. 1 2 3", feedback=said))
+    leaking = make_rollout(make_turn(0.0, text="Well, Row 1 is wrong. 1 2 3"))
+    assert leaked_share([make_group(clean, leaking)]) == 0.5
+    # Only first attempts count: a later one has seen the feedback.
+    later = make_rollout(make_turn(0.0, text="1", feedback=said), make_turn(0.0, text=said))
+    assert leaked_share([make_group(later)]) == 0.0
+    assert leaked_share([make_group(make_rollout(make_turn(1.0)))]) == 0.0
