@@ -135,7 +135,6 @@ def spectra(rng: np.random.Generator) -> dict[str, Any]:
     covered = (feedback_gradients @ weak.T) ** 2
     share = float(covered.sum() / (feedback_gradients**2).sum())
     reward_share = float(((reward_gradients @ weak.T) ** 2).sum() / (reward_gradients**2).sum())
-    # Signal against noise per direction: the mean gradient over its error.
     return {
         "success": float(reward.mean()),
         "directions": size * size,

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
+RECIPES = sorted((Path(__file__).parent.parent / "recipes").rglob("*.toml"))
 SMALL = (
     "trainer.steps=2",
     "trainer.groups_per_batch=2",
@@ -66,12 +66,14 @@ def jsonl(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("recipe", [r for r in RECIPES if r.stem != "hf_lora"], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "recipe", [r for r in RECIPES if r.parent.name != "recipes"], ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
 def test_each_recipe_trains(recipe: Path, tiny_model: Path, tmp_path: Path) -> None:
     done = rltf("train", str(recipe), *SMALL, f"engine.model={tiny_model}", "--run-dir", "run", cwd=tmp_path)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["method"] == recipe.stem
-    assert summary["task"] == "binary_matrix"
+    assert summary["task"] == recipe.parent.name
     assert (summary["steps"], summary["rollouts"], summary["seed"]) == (2, 8, 0)
     assert summary["tokens"] > 0
     assert summary["seconds"] > 0
@@ -91,11 +93,16 @@ def test_each_recipe_trains(recipe: Path, tiny_model: Path, tmp_path: Path) -> N
     assert str(Path("run") / "model") in done.stdout.replace("\n", "")
 
 
-def test_recipes_that_need_a_gpu_are_valid() -> None:
+def test_there_is_a_recipe_for_each_task_and_method_and_all_are_valid() -> None:
     from rltf.config_load import load_config
+    from rltf.registry import TASKS
 
-    for recipe in RECIPES:
-        assert load_config(recipe, []).task.name == "binary_matrix"
+    methods = {"grpo", "grpo_multi", "rejection_sampling", "rltf_fm", "rltf_sd", "rltf_sd_fm"}
+    for task in TASKS:
+        named = {recipe.stem: load_config(recipe, []) for recipe in RECIPES if recipe.parent.name == task}
+        assert set(named) == methods
+        assert all(config.task.name == task and config.objective.name == name for name, config in named.items())
+    assert load_config(RECIPES[0].parent.parent / "hf_lora.toml", []).engine.lora is not None
 
 
 def test_the_trained_model_can_be_evaluated_and_shown(tiny_model: Path, tmp_path: Path) -> None:
