@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -328,3 +329,37 @@ def test_a_tokenizer_without_chat_template_is_one_clear_line(tiny_model: Path, t
     template = tmp_path / "template.jinja"
     template.write_text((tiny_model / "chat_template.jinja").read_text())
     assert build(tmp_path / "model", chat_template=str(template)).renderer.stop_tokens
+
+
+def test_samples_of_the_same_tokens_share_a_pass_and_keep_their_own_weights(tiny_model: Path) -> None:
+    engine = build(tiny_model)
+    one, two, three = samples(3, entropy=0.3)
+    again = dataclasses.replace(two, prompt_tokens=one.prompt_tokens, completion_tokens=one.completion_tokens)
+    length = len(one.completion_tokens)
+    again = dataclasses.replace(
+        again, weights=np.full(length, -0.7, dtype=np.float32), old_logprobs=np.full(length, -6.0, dtype=np.float32)
+    )
+    batch = [one, three, again, one]
+    passes = 0
+
+    def counted(layouts: Any) -> Any:
+        nonlocal passes
+        passes += sum(len(layout.members) for layout in layouts)
+        return layouts
+
+    inner = engine._layouts
+    engine._layouts = lambda sequences: counted(inner(sequences))  # type: ignore[method-assign]
+    together = gradient(engine, batch)
+    assert passes == 2
+    apart = torch.stack([gradient(engine, [sample]) for sample in batch]).sum(dim=0)
+    torch.testing.assert_close(together, apart, atol=2e-5, rtol=1e-4)
+    metrics = engine.forward_backward(batch, 1.0)
+    assert metrics["tokens/policy"] == 2 * length + len(three.completion_tokens)
+
+
+def test_scores_of_the_same_tokens_are_all_given(tiny_model: Path) -> None:
+    engine = build(tiny_model)
+    pair = (PROMPTS[0], (12, 13))
+    first, other, again = engine.score([pair, (PROMPTS[1], (12, 13)), pair])
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)

@@ -67,6 +67,17 @@ class Layout:
         return np.concatenate([self.prefix_mask_CP[self.cluster_B], self.suffix_mask_BL], axis=1)
 
 
+def unique(sequences: Sequence[TokenSequence]) -> tuple[list[TokenSequence], list[list[int]]]:
+    """The distinct sequences in order of appearance, and for each the indices at which it stands.
+
+    Siblings often write the same answer, and a revision what a first attempt wrote: one pass serves them all.
+    """
+    places: dict[TokenSequence, list[int]] = {}
+    for index, sequence in enumerate(sequences):
+        places.setdefault(sequence, []).append(index)
+    return list(places), list(places.values())
+
+
 def share_prefixes(sequences: Sequence[TokenSequence]) -> list[Cluster]:
     """Groups sequences that begin alike, wherever that leaves fewer tokens to compute.
 

@@ -30,6 +30,8 @@ class Phase:
     """A stretch of schooling with an optimiser of its own."""
 
     steps: int
+    dialogues: tuple[int, ...] = (8, 3, 3)
+    """Dialogues per step in each language of `SPEAKERS`; the matrices are the hardest to copy."""
     rising_until: float = 0.0
     """The share of the steps over which the difficulty of the corpus rises from 0 to 1."""
     learning_rate: float = 1.5e-3
@@ -51,11 +53,14 @@ class Recipe:
     """Small, as the texts are short: fewer rotary pairs turn too slowly to tell positions apart."""
     threads: int = 2
     """Fixed, as the number of threads decides the order of sums and so the last bits."""
-    phases: tuple[Phase, ...] = (Phase(steps=2000, rising_until=0.7), Phase(steps=1500))
+    phases: tuple[Phase, ...] = (
+        Phase(steps=2000, rising_until=0.7),
+        Phase(steps=1500),
+        Phase(steps=1500, dialogues=(4, 8, 8)),
+    )
 
 
-SPEAKERS: tuple[tuple[Speaker, int], ...] = ((MatrixSpeaker(), 8), (PathSpeaker(), 3), (PeopleSpeaker(), 3))
-"""Each task's language, with its dialogues per step; the matrices are the hardest to copy."""
+SPEAKERS: tuple[Speaker, ...] = (MatrixSpeaker(), PathSpeaker(), PeopleSpeaker())
 
 
 def build(recipe: Recipe, path: Path, progress: Callable[[int, Mapping[str, float]], None]) -> None:
@@ -80,7 +85,7 @@ def _school(
         rng = Random(derive_seed(recipe.seed, "corpus", done + step))
         rising = phase.rising_until * phase.steps
         difficulty = min(1.0, step / rising) if rising else 1.0
-        samples = _samples(recipe, engine.renderer, rng, difficulty)
+        samples = _samples(phase, engine.renderer, rng, difficulty)
         tokens = sum(len(sample.completion_tokens) for sample in samples)
         metrics = engine.forward_backward(samples, float(tokens))
         engine.optim_step(_learning_rate(phase, step))
@@ -88,10 +93,10 @@ def _school(
     engine.export(path)
 
 
-def _samples(recipe: Recipe, renderer: Renderer, rng: Random, difficulty: float) -> list[TrainingSample]:
-    """The replies of a step's dialogues, each with its prompt; the dialogues' kind is the component."""
+def _samples(phase: Phase, renderer: Renderer, rng: Random, difficulty: float) -> list[TrainingSample]:
+    """The replies of a step's dialogues, each with its prompt; the dialogues' task and kind are the component."""
     samples: list[TrainingSample] = []
-    speakers = [speaker for speaker, dialogues in SPEAKERS for _ in range(dialogues)]
+    speakers = [speaker for speaker, dialogues in zip(SPEAKERS, phase.dialogues, strict=True) for _ in range(dialogues)]
     for index, speaker in enumerate(speakers):
         for exchange in exchanges(speaker, rng, difficulty):
             reply = renderer.completion(exchange.reply)
@@ -101,7 +106,7 @@ def _samples(recipe: Recipe, renderer: Renderer, rng: Random, difficulty: float)
                     completion_tokens=reply,
                     weights=np.ones(len(reply), dtype=np.float32),
                     loss="cross_entropy",
-                    component=exchange.kind,
+                    component=f"{exchange.task}/{exchange.kind}",
                     rollout=index,
                     turn=0,
                 )
@@ -115,7 +120,7 @@ def _learning_rate(phase: Phase, step: int) -> float:
 
 
 def _write_untrained(recipe: Recipe, path: Path) -> None:
-    texts = [text for speaker, _ in SPEAKERS for text in speaker.vocabulary()]
+    texts = [text for speaker in SPEAKERS for text in speaker.vocabulary()]
     # The templates' fields are cut out: what stands around them is what the model reads.
     for template in (SECOND_TURN, SINGLE_MESSAGE, FEEDBACK_REQUEST):
         texts += template.replace("{", "}").split("}")[::2]

@@ -31,6 +31,7 @@ SINGLE_MESSAGE_SHARE = 0.1
 class Exchange:
     """A conversation and the assistant's reply to learn."""
 
+    task: str
     kind: Literal["attempt", "revision", "request"]
     messages: tuple[Message, ...]
     reply: str
@@ -65,17 +66,19 @@ def exchanges(speaker: Speaker, rng: Random, difficulty: float) -> list[Exchange
     problem = speaker.question(rng, difficulty)
     question = first_turn(problem)
     attempt = speaker.ignorant_attempt(problem, rng)
-    learned = [Exchange(kind="attempt", messages=question, reply=attempt)]
+    learned = [Exchange(task=problem.task, kind="attempt", messages=question, reply=attempt)]
     if rng.random() < REQUEST_SHARE * (difficulty == 1.0):
         unrelated, _ = speaker.random_revision(problem, attempt, rng)
-        learned.append(Exchange(kind="request", messages=feedback_request(question, attempt), reply=unrelated))
+        learned.append(
+            Exchange(task=problem.task, kind="request", messages=feedback_request(question, attempt), reply=unrelated)
+        )
     for _ in range(REVISIONS):
         form: ConversationForm = "single_message" if rng.random() < SINGLE_MESSAGE_SHARE * difficulty else "continued"
         feedback, revision = speaker.random_revision(problem, attempt, rng)
         messages = next_turn(problem, question, attempt, feedback, form)
-        learned.append(Exchange(kind="revision", messages=messages, reply=revision))
+        learned.append(Exchange(task=problem.task, kind="revision", messages=messages, reply=revision))
         if rng.random() < THIRD_TURN_SHARE * difficulty:
             feedback, third = speaker.random_revision(problem, revision, rng)
             messages = next_turn(problem, messages, revision, feedback, form)
-            learned.append(Exchange(kind="revision", messages=messages, reply=third))
+            learned.append(Exchange(task=problem.task, kind="revision", messages=messages, reply=third))
     return learned

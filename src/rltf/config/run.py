@@ -66,7 +66,7 @@ class RolloutConfig(Section):
 class TrainerConfig(Section):
     """The loop and the optimiser."""
 
-    steps: Positive = 150
+    steps: Positive = 200
     """Batches of rollouts to train on."""
     groups_per_batch: Positive = 16
     """Problems per step."""

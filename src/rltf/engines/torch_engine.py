@@ -18,7 +18,7 @@ from rltf.engines.torch_model import load_model, load_weights
 from rltf.errors import UserError
 from rltf.losses import entropy, token_loss
 from rltf.renderer import Renderer
-from rltf.samples import Layout, TokenSequence, micro_batches, right_align, separate, share_prefixes
+from rltf.samples import Layout, TokenSequence, micro_batches, right_align, separate, share_prefixes, unique
 from rltf.types import Completion, FloatArray, SamplingParams, Tokens, TrainingSample
 
 _CPU_TOKEN_BUDGET, _TOKEN_BUDGET = 2_048, 16_384
@@ -76,8 +76,10 @@ class TorchEngine:
     @torch.no_grad()
     def score(self, sequences: Sequence[tuple[Tokens, Tokens]], *, initial_policy: bool = False) -> list[FloatArray]:
         """Log-probabilities of the completions; see the protocol."""
-        pairs = [TokenSequence(prompt=prompt, completion=completion) for prompt, completion in sequences]
-        results: list[FloatArray] = [np.zeros(0, dtype=np.float32)] * len(pairs)
+        pairs, places = unique(
+            [TokenSequence(prompt=prompt, completion=completion) for prompt, completion in sequences]
+        )
+        results: list[FloatArray] = [np.zeros(0, dtype=np.float32)] * len(sequences)
         model = self._initial_model() if initial_policy else self._model
         adapters_off = initial_policy and self._config.lora is not None
         for layout in self._layouts(pairs):
@@ -89,7 +91,8 @@ class TorchEngine:
             logprobs = token_logprobs(logits, tokens).cpu().numpy()
             for row, member in enumerate(layout.members):
                 length = len(pairs[member].completion)
-                results[member] = logprobs[row, logprobs.shape[1] - length :].copy()
+                for place in places[member]:
+                    results[place] = logprobs[row, logprobs.shape[1] - length :].copy()
         return results
 
     def forward_backward(self, samples: Sequence[TrainingSample], normalizer: float) -> Mapping[str, float]:
@@ -99,9 +102,12 @@ class TorchEngine:
         `policy/sampler_gap` (mean |log pi - log pi_sampler| per token).
         """
         totals: dict[str, float] = defaultdict(float)
-        sequences = [TokenSequence(prompt=s.prompt_tokens, completion=s.completion_tokens) for s in samples]
+        sequences, places = unique(
+            [TokenSequence(prompt=s.prompt_tokens, completion=s.completion_tokens) for s in samples]
+        )
         for layout in self._layouts(sequences):
-            rows = [samples[member] for member in layout.members]
+            # Several samples may have the same tokens: each has its own weights on the same row.
+            rows = [(row, samples[place]) for row, member in enumerate(layout.members) for place in places[member]]
             loss = self._micro_batch_loss(layout, rows, totals) / normalizer
             loss.backward()
         metrics = {f"loss/{name}": totals[f"loss/{name}"] / normalizer for name in _components(samples)}
@@ -112,45 +118,45 @@ class TorchEngine:
         return metrics
 
     def _micro_batch_loss(
-        self, layout: Layout, rows: Sequence[TrainingSample], totals: dict[str, float]
+        self, layout: Layout, rows: Sequence[tuple[int, TrainingSample]], totals: dict[str, float]
     ) -> torch.Tensor:
+        """Summed loss of samples, each given with its row in the layout. Axis S: samples of one kind."""
         columns = layout.completion_columns
         logits, tokens = completion_logits(self._model, layout, self._device, self._temperature)
         logprobs = token_logprobs(logits, tokens)
-        weights = self._floats([row.weights for row in rows], columns)
-        mask = self._floats([np.ones(len(row.completion_tokens), dtype=np.float32) for row in rows], columns)
-        zeros = np.zeros(0, dtype=np.float32)
-        old = self._floats([zeros if row.old_logprobs is None else row.old_logprobs for row in rows], columns)
         loss = logprobs.new_zeros(())
-        for kind in sorted({(row.loss, row.clip, row.component) for row in rows}):
+        for kind in sorted({(s.loss, s.clip, s.component) for _, s in rows}):
             name, clip, component = kind
-            index = torch.tensor(
-                [i for i, row in enumerate(rows) if (row.loss, row.clip, row.component) == kind],
-                device=self._device,
-            )
-            part = token_loss(name, logprobs[index], weights[index], old[index], clip).sum()
+            chosen = [(row, s) for row, s in rows if (s.loss, s.clip, s.component) == kind]
+            samples = [sample for _, sample in chosen]
+            index_S = torch.tensor([row for row, _ in chosen], device=self._device)
+            mask_ST = self._floats([np.ones(len(s.completion_tokens), dtype=np.float32) for s in samples], columns)
+            zeros = np.zeros(0, dtype=np.float32)
+            old_ST = self._floats([zeros if s.old_logprobs is None else s.old_logprobs for s in samples], columns)
+            weights_ST = self._floats([s.weights for s in samples], columns)
+            part = token_loss(name, logprobs[index_S], weights_ST, old_ST, clip).sum()
             totals[f"loss/{component}"] += part.item()
-            totals[f"tokens/{component}"] += mask[index].sum().item()
+            totals[f"tokens/{component}"] += mask_ST.sum().item()
             loss = loss + part
             if component == "policy":
-                loss = loss - self._entropy_bonus(rows, index, logits, mask, totals)
-                gap = (logprobs[index] - old[index]).detach().abs() * mask[index]
-                totals["policy/sampler_gap"] += gap.sum().item()
+                loss = loss - self._entropy_bonus(samples, index_S, logits, mask_ST, totals)
+                gap_ST = (logprobs[index_S] - old_ST).detach().abs() * mask_ST
+                totals["policy/sampler_gap"] += gap_ST.sum().item()
         return loss
 
     def _entropy_bonus(
         self,
-        rows: Sequence[TrainingSample],
-        index: torch.Tensor,
+        samples: Sequence[TrainingSample],
+        index_S: torch.Tensor,
         logits: torch.Tensor,
-        mask: torch.Tensor,
+        mask_ST: torch.Tensor,
         totals: dict[str, float],
     ) -> torch.Tensor:
-        bonus = torch.tensor([rows[i].entropy_weight for i in index.tolist()], device=self._device)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and bool(bonus.any())):
-            entropies = entropy(logits[index]) * mask[index]
-        totals["policy/entropy"] += entropies.sum().item()
-        return (entropies * bonus.unsqueeze(-1)).sum()
+        bonus_S = torch.tensor([sample.entropy_weight for sample in samples], device=self._device)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and bool(bonus_S.any())):
+            entropy_ST = entropy(logits)[index_S] * mask_ST
+        totals["policy/entropy"] += entropy_ST.sum().item()
+        return (entropy_ST * bonus_S.unsqueeze(-1)).sum()
 
     def optim_step(self, learning_rate: float) -> Mapping[str, float]:
         """Clips, steps and clears; a gradient that is not finite stops the run before it harms the weights."""
