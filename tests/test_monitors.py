@@ -28,7 +28,7 @@ def test_an_accuracy_that_falls_below_half_of_its_best_is_an_alarm() -> None:
 
 
 def test_chance_hits_are_no_skill_to_lose() -> None:
-    assert collapse(history([0.09] * 20 + [0.0] * 20)) is None
+    assert collapse(history([0.24] * 20 + [0.0] * 20)) is None
 
 
 def test_a_turn_that_nobody_reaches_any_more_has_not_collapsed() -> None:

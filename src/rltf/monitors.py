@@ -11,7 +11,7 @@ from rltf.types import Feedback, RolloutGroup
 
 WINDOW = 10
 """Steps over which a figure is averaged before it is judged."""
-WORTH_LOSING = 0.1
+WORTH_LOSING = 0.25
 """A best accuracy below this share is no skill to lose."""
 MOST_BROKEN = 0.5
 """Share of attempts that may be malformed before that is an alarm."""
