@@ -186,6 +186,71 @@ def test_a_damaged_checkpoint_is_one_clear_line_and_the_one_before_it_serves(tin
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == metrics
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.json", "[]", "cannot be loaded"),
+        ("model.safetensors", "", "cannot be loaded"),
+        ("tokenizer.json", '{"a": 1}', "its tokenizer cannot be loaded"),
+        ("chat_template.jinja", "{% broken", "the chat template fails"),
+        ("chat_template.jinja", "no message in it", "leaves out a message's text"),
+    ],
+)
+def test_a_broken_model_directory_is_one_clear_line(
+    file: str, content: str, message: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "broken")
+    (tmp_path / "broken" / file).write_text(content)
+    done = rltf("train", "engine.model=./broken", *SMALL, cwd=tmp_path, status=2)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_model_whose_weights_are_not_all_there_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "deeper")
+    config = json.loads((tmp_path / "deeper" / "config.json").read_text())
+    (tmp_path / "deeper" / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
+    done = rltf("train", "engine.model=./deeper", *SMALL, cwd=tmp_path, status=2)
+    assert "of its weights are missing" in done.stderr
+
+
+def test_gradient_checkpointing_trains_from_the_command_line(tiny_model: Path, tmp_path: Path) -> None:
+    rltf(
+        "train", *SMALL, f"engine.model={tiny_model}", "engine.gradient_checkpointing=true",
+        "engine.share_prefixes=false", "--run-dir", "run", cwd=tmp_path,
+    )  # fmt: skip
+    assert (tmp_path / "run" / "summary.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("summary.json", b""), ("summary.json", b"{}"), ("config.json", b"\xff\xfe"), ("metrics.jsonl", b"\xff\x00\n")],
+)
+def test_a_damaged_file_of_a_run_is_one_clear_line(file: str, content: bytes, tiny_model: Path, tmp_path: Path) -> None:
+    rltf("train", *SMALL, f"engine.model={tiny_model}", "--run-dir", "run", cwd=tmp_path)
+    if file == "metrics.jsonl":
+        (tmp_path / "run" / "summary.json").unlink()
+    (tmp_path / "run" / file).write_bytes(content)
+    done = rltf("train", "--resume", "run", cwd=tmp_path, status=2)
+    assert file in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_ctrl_c_in_an_evaluation_gives_it_up_and_a_resumed_run_makes_it(tiny_model: Path, tmp_path: Path) -> None:
+    settings = (*KILL, "task.test_size=2000", "evaluation.problems=2000", "evaluation.every=0", "trainer.steps=2")
+    arguments = ("train", *settings, f"engine.model={tiny_model}", "--run-dir", "run")
+    process = start(*arguments, cwd=tmp_path)
+    while not (tmp_path / "run" / "environment.json").is_file():
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(2.0)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "stopped after step 0, all saved; go on with: rltf train --resume run" in stderr
+    assert not (tmp_path / "run" / "evaluations.jsonl").exists()
+
+
 def test_lora_trains_from_the_command_line(tiny_model: Path, tmp_path: Path) -> None:
     rltf(
         "train", *SMALL, f"engine.model={tiny_model}", "engine.lora.rank=2", "engine.lora.alpha=2", "--run-dir", "run",
@@ -268,6 +333,14 @@ def test_two_processes_cannot_work_on_one_run(tiny_model: Path, tmp_path: Path) 
         (("engine.gradient_checkpointing=true",), "engine.share_prefixes=false"),
         (("engine.model=./missing",), "engine.model=./missing: no such directory"),
         (("task.name=chess",), "task.name"),
+        (("task=shortest_path",), "task='shortest_path': is a section; write task.name=shortest_path"),
+        (("trainer.steps=true",), "trainer.steps=True: input should be a valid integer"),
+        (('seed="3"',), "seed='3': input should be a valid integer"),
+        (("objective.kl_coefficient=1", "objective.policy_coefficient=0"), "policy_coefficient=0 turns off"),
+        (("engine.model=runs/nosuch",), "engine.model=runs/nosuch"),
+        (("engine.model=~nosuchuser/x",), "engine.model=~nosuchuser/x"),
+        (("rollout.max_new_tokens=5000",), "exceeds the model's 1024; lower rollout.max_new_tokens"),
+        (("--run-dir", "/proc/x"), "/proc/x: No such file or directory"),
         (("task.min_side=2", "task.max_side=2"), "task.test_size=200: these task settings give only"),
         (("task.min_distance=9",), "task.test_size=200"),
         (("missing.toml",), "missing.toml: cannot be read"),
@@ -278,10 +351,12 @@ def test_two_processes_cannot_work_on_one_run(tiny_model: Path, tmp_path: Path) 
     ],
 )
 def test_wrong_input_is_one_clear_line(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    if "engine.model=runs/nosuch" in arguments:
+        (tmp_path / "runs").mkdir()
     done = rltf("train", *arguments, cwd=tmp_path, status=2)
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
-    assert not list(tmp_path.iterdir()), "nothing was started"
+    assert not [path for path in tmp_path.rglob("*") if path.name != "runs"], "nothing was started"
 
 
 def test_a_broken_recipe_is_one_clear_line(tmp_path: Path) -> None:

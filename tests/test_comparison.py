@@ -61,6 +61,12 @@ def test_every_arm_gets_every_seed_with_its_own_settings_over_the_common_ones(tm
         ("[arms.sd]", "[arms.sd]\ntrainer.steps = 3", "different numbers of rollouts (grpo 256, sd 384)"),
         ("[arms.sd]", '[arms."s/d"]', "arms"),
         ("title = ", "title = [", "not valid TOML"),
+        ('"Two methods"', '"Two | methods"', "title"),
+        ("[common.trainer]", "[common]\nseed = 3\n[common.trainer]", "common.seed: the seeds of a comparison are in"),
+        ("[arms.sd]", "[arms.sd]\nseed = 3", "arms.sd.seed"),
+        ("[arms.sd]", '[arms.sd]\ntask.name = "shortest_path"', "arms differ in task"),
+        ("[arms.sd]", "[arms.sd]\nevaluation.samples = 2", "arms differ in evaluation"),
+        ("[arms.sd]", '[arms.sd]\nengine.model = "other"', "arms differ in engine.model"),
     ],
 )
 def test_a_wrong_file_is_one_clear_line(old: str, new: str, message: str, tmp_path: Path) -> None:
@@ -213,3 +219,24 @@ def test_ctrl_c_stops_the_runs_and_a_second_call_goes_on(tiny_model: Path, tmp_p
     assert not (tmp_path / "out" / "grpo-seed0" / "summary.json").exists()
     rltf("compare", "two.toml", "--out", "out", cwd=tmp_path)
     assert len(metrics.read_text().splitlines()) == 30
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_no_run_outlives_its_comparison(number: signal.Signals, tiny_model: Path, tmp_path: Path) -> None:
+    write(
+        tmp_path, small(tiny_model).replace("trainer.steps=2", "trainer.steps=3000").replace("every = 1", "every = 0")
+    )
+    command = [sys.executable, "-m", "rltf", "compare", "two.toml", "--out", "out", "--processes", "2"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    runs = [tmp_path / "out" / name for name in ("grpo-seed0", "grpo-seed1")]
+    while not all((run / "metrics.jsonl").is_file() for run in runs):
+        assert process.poll() is None
+        time.sleep(0.01)
+    second = rltf("compare", "two.toml", "--out", "out", cwd=tmp_path, status=2)
+    assert "another process is working here" in second.stderr
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert stderr == "rltf: stopped\n"
+    for run in runs:
+        RunDir(run).lock()

@@ -218,7 +218,7 @@ def first_line(process: subprocess.Popen[str]) -> str:
 def test_a_second_process_cannot_claim_a_run_until_the_first_has_died(tmp_path: Path) -> None:
     with start_locker(tmp_path) as holder:
         assert first_line(holder) == "locked"
-        with pytest.raises(UserError, match="another process is working on this run"):
+        with pytest.raises(UserError, match="another process is working here"):
             RunDir(tmp_path).lock()
         with start_locker(tmp_path) as second:
             assert first_line(second).startswith(f"refused: {tmp_path}: another process")

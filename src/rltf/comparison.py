@@ -36,13 +36,13 @@ from rltf.run_dir import RunDir
 FIGURES = ("single_turn", "second_turn")
 # Two-sided 95% points of Student's t for 1, 2, ... degrees of freedom.
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
-_ARM = r"^[A-Za-z0-9_.-]+$"
+_ARM = r"^[A-Za-z0-9_.-]{1,80}$"
 
 
 class ComparisonFile(Section):
     """The file as it is written."""
 
-    title: Annotated[str, Field(min_length=1)]
+    title: Annotated[str, Field(pattern=r"^[^|\n\r]+$")]
     """Heading of the table and the figures."""
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     """One run of every arm per seed."""
@@ -100,11 +100,21 @@ def load_comparison(path: Path) -> Comparison:
         raise UserError(f"{path}: baseline={file.baseline!r} is no arm; arms: {', '.join(file.arms)}")
     if len(set(file.seeds)) < len(file.seeds):
         raise UserError(f"{path}: seeds: a seed stands twice; it would be the same run")
+    for place, settings in (("common", file.common), *((f"arms.{arm}", own) for arm, own in file.arms.items())):
+        if "seed" in settings:
+            raise UserError(f"{path}: {place}.seed: the seeds of a comparison are in `seeds`; remove it")
     runs = [
         PlannedRun(arm=arm, seed=seed, config=_config(path, arm, overlay(overlay(file.common, own), {"seed": seed})))
         for arm, own in file.arms.items()
         for seed in file.seeds
     ]
+    for name in ("task", "evaluation"):
+        if any(getattr(run.config, name) != getattr(runs[0].config, name) for run in runs):
+            raise UserError(
+                f"{path}: arms differ in {name}, so their figures cannot stand in one table; set it in common"
+            )
+    if any(run.config.engine.model != runs[0].config.engine.model for run in runs):
+        raise UserError(f"{path}: arms differ in engine.model, so they have no common start; set it in common")
     counts = {run.arm: rollouts(run.config) for run in runs}
     if len(set(counts.values())) > 1 and not file.unequal_rollouts:
         shown = ", ".join(f"{arm} {count:,}" for arm, count in counts.items())

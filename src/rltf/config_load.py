@@ -32,7 +32,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not valid JSON: {error}") from error
     if not isinstance(data, dict):
         raise UserError(f"{path}: holds no settings")
@@ -45,7 +45,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not valid TOML: {error}") from error
 
 
@@ -97,7 +97,7 @@ def config_from_json(text: str) -> RunConfig:
 def _parse_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
         return text
 
 
@@ -107,6 +107,8 @@ def _explain(error: ErrorDetails) -> str:
     value = error.get("input")
     if error["type"] == "extra_forbidden":
         return f"{name}: {_unknown_setting(place, error)}"
+    if name in ("task", "objective") and isinstance(value, str):
+        return f"{name}={value!r}: is a section; write {name}.name={value}"
     if error["type"] == "union_tag_invalid":
         known = sorted(_variants(place[0]))
         close = difflib.get_close_matches(str(error["ctx"]["tag"]), known, n=1)

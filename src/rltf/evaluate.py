@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -54,8 +54,19 @@ class Evaluation:
         return asdict(self)
 
 
+class EvaluationStopped(Exception):
+    """The evaluation was given up because a stop was asked for."""
+
+
 def evaluate(
-    collector: RolloutCollector, split: Split, *, samples: int, temperature: float, problems: int | None, seed: int
+    collector: RolloutCollector,
+    split: Split,
+    *,
+    samples: int,
+    temperature: float,
+    problems: int | None,
+    seed: int,
+    stop_requested: Callable[[], bool] = lambda: False,
 ) -> tuple[Evaluation, list[RolloutGroup]]:
     """Rolls out `samples` episodes on each problem of a split (the first `problems` of them, if given).
 
@@ -65,6 +76,8 @@ def evaluate(
     count = size if problems is None else min(problems, size)
     groups: list[RolloutGroup] = []
     for start in range(0, count, PROBLEMS_AT_ONCE):
+        if stop_requested():
+            raise EvaluationStopped
         chunk = [collector.task.problem(split, i) for i in range(start, min(start + PROBLEMS_AT_ONCE, count))]
         groups += collector.collect(chunk, samples, temperature, derive_seed(seed, "evaluation", split, start))
     return summarize(groups, split, temperature), groups

@@ -14,8 +14,7 @@ def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
     """Accuracy and length per turn, and how often things went wrong.
 
     `accuracy/turnH` is the share of correct attempts among those made at turn H; a turn that no rollout
-    reached has no entry. `group/without_signal` is the share of groups whose first attempts all got the
-    same reward, so that the group advantage is 0.
+    reached has no entry.
     """
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     metrics: dict[str, float] = {}
@@ -33,9 +32,6 @@ def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
     metrics["feedback/failed"] = float(sum(isinstance(feedback, FeedbackFailure) for feedback in asked))
     metrics["rollout/prompt_too_long"] = _mean([rollout.status == "prompt_too_long" for rollout in rollouts])
     metrics["tokens/sampled"] = float(sum(len(turn.completion.tokens) for turn in turns))
-    metrics["group/without_signal"] = _mean(
-        [len({rollout.turns[0].score.reward for rollout in group.rollouts}) == 1 for group in groups]
-    )
     student = [turn.student_logprobs for turn in turns if turn.student_logprobs is not None]
     if student:
         metrics["distillation/student_logprob"] = float(np.mean(np.concatenate(student)))
@@ -46,9 +42,13 @@ def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
     return metrics
 
 
-def sample_metrics(samples: Sequence[TrainingSample]) -> dict[str, float]:
-    """Per component c of the objective: `samples/c` and the share of its tokens with weight 0, `masked/c`."""
-    metrics = {"samples/total": float(len(samples))}
+def sample_metrics(groups: Sequence[Sequence[TrainingSample]]) -> dict[str, float]:
+    """Per component c of the objective: `samples/c` and the share of its tokens with weight 0, `masked/c`.
+
+    `group/without_signal` is the share of groups that gave no sample at all.
+    """
+    samples = [sample for group in groups for sample in group]
+    metrics = {"samples/total": float(len(samples)), "group/without_signal": _mean([not group for group in groups])}
     for component in sorted({sample.component for sample in samples}):
         weights = [sample.weights for sample in samples if sample.component == component]
         metrics[f"samples/{component}"] = float(len(weights))

@@ -48,17 +48,19 @@ def run_report(run: RunDir, summary: dict[str, Any]) -> RenderableType:
         ("metrics.jsonl", "one line per step"),
         ("summary.json", "these figures"),
     ):
-        where.add_row(plain(str(run.path / name), "bold"), meaning)
+        where.add_row(plain(name, "bold"), meaning)
     note = Text(
         f"Accuracy on {summary['test_problems']} test problems that no training step saw, ± 95 %. "
         "Single-turn: the first attempt, without feedback. Second-turn: the next attempt, after a wrong first one."
     )
-    return Group(table, note, Text(), *_examples(run), where)
+    return Group(table, note, Text(), *_examples(run), plain(f"In {run.path}:"), where)
 
 
 def _examples(run: RunDir) -> list[RenderableType]:
     records = [record for record in run.records("evaluations.jsonl") if record["split"] == "test"]
     rows: list[RenderableType] = []
+    if not records:
+        return rows
     for before, after in zip(records[0]["examples"], records[-1]["examples"], strict=True):
         question = before["turns"][0]["prompt"][-1]["content"]
         table = Table(title=plain(f"{before['task']}, test problem {before['problem']}"), title_justify="left")

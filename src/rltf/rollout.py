@@ -54,7 +54,7 @@ class RolloutCollector:
         sampling = SamplingParams(max_tokens=self.config.max_new_tokens, temperature=temperature)
         first_prompts = [first_turn(problem) for problem in problems]
         tokens = [self.renderer.prompt(messages) for messages in first_prompts]
-        self._check_first_prompts(problems, tokens)
+        check_first_prompts(problems, tokens, self.config.max_new_tokens, self.max_tokens)
         completions = self.generate(tokens, group_size, sampling, derive_seed(seed, "turn", 0))
         for group, messages, prompt, siblings in zip(groups, first_prompts, tokens, completions, strict=True):
             for rollout, completion in zip(group.rollouts, siblings, strict=True):
@@ -154,11 +154,15 @@ class RolloutCollector:
                 rollout.status = RolloutStatus.FEEDBACK_FAILED
         return going_on
 
-    def _check_first_prompts(self, problems: Sequence[Problem], prompts: Sequence[Tokens]) -> None:
-        for problem, prompt in zip(problems, prompts, strict=True):
-            if len(prompt) + self.config.max_new_tokens > self.max_tokens:
-                raise UserError(
-                    f"{problem.split} problem {problem.index} has {len(prompt)} prompt tokens, which with "
-                    f"rollout.max_new_tokens={self.config.max_new_tokens} exceeds the model's {self.max_tokens}; "
-                    "lower rollout.max_new_tokens or make the task's problems smaller"
-                )
+
+def check_first_prompts(
+    problems: Sequence[Problem], prompts: Sequence[Tokens], max_new_tokens: int, max_tokens: int
+) -> None:
+    """Refuses problems whose prompts leave no room for an attempt."""
+    for problem, prompt in zip(problems, prompts, strict=True):
+        if len(prompt) + max_new_tokens > max_tokens:
+            raise UserError(
+                f"{problem.split} problem {problem.index} has {len(prompt)} prompt tokens, which with "
+                f"rollout.max_new_tokens={max_new_tokens} exceeds the model's {max_tokens}; "
+                "lower rollout.max_new_tokens or make the task's problems smaller"
+            )

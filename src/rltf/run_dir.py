@@ -81,7 +81,7 @@ class RunDir:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UserError(f"{self.path}: another process is working on this run; wait for it or stop it") from error
+            raise UserError(f"{self.path}: another process is working here; wait for it or stop it") from error
 
     @property
     def model(self) -> Path:
@@ -99,19 +99,30 @@ class RunDir:
 
     def read_text(self, name: str) -> str:
         """A file's text."""
-        return (self.path / name).read_text(encoding="utf-8")
+        try:
+            return (self.path / name).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{self.path / name}: is damaged: it is no text") from error
+
+    def _object(self, name: str, key: str) -> dict[str, Any]:
+        """A JSON file that must hold an object with a key."""
+        text = self.read_text(name)
+        try:
+            found: dict[str, Any] = json.loads(text)
+            found[key]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.path / name}: is damaged: it is not what a run writes there") from error
+        return found
 
     def config(self) -> dict[str, Any]:
         """The settings as plain values."""
-        settings: dict[str, Any] = json.loads(self.read_text("config.json"))
-        return settings
+        return self._object("config.json", "objective")
 
     def summary(self) -> dict[str, Any] | None:
         """The outcome; None before the run is finished."""
         if not self.has("summary.json"):
             return None
-        summary: dict[str, Any] = json.loads(self.read_text("summary.json"))
-        return summary
+        return self._object("summary.json", "after")
 
     def has(self, name: str) -> bool:
         """Whether a file is there."""
@@ -127,7 +138,7 @@ class RunDir:
         """The complete lines of a JSONL file; a line that a kill cut short is left out."""
         if not self.has(name):
             return []
-        with (self.path / name).open(encoding="utf-8") as file:
+        with (self.path / name).open(encoding="utf-8", errors="replace") as file:
             return list(self._parsed(name, (line for line in file if line.endswith("\n"))))
 
     def cut_after(self, name: str, step: int) -> None:
@@ -136,7 +147,7 @@ class RunDir:
         if not path.is_file():
             return
         partial = path.with_name(name + _UNFINISHED)
-        with path.open(encoding="utf-8") as old, partial.open("w", encoding="utf-8") as new:
+        with path.open(encoding="utf-8", errors="replace") as old, partial.open("w", encoding="utf-8") as new:
             lines, again = itertools.tee(line for line in old if line.endswith("\n"))
             records = self._parsed(name, again)
             new.writelines(line for line, record in zip(lines, records, strict=True) if record["step"] <= step)

@@ -12,7 +12,7 @@ import numpy as np
 
 from rltf.config import RunConfig, TrainerConfig
 from rltf.engines.base import Engine
-from rltf.evaluate import Evaluation, evaluate
+from rltf.evaluate import Evaluation, EvaluationStopped, evaluate
 from rltf.judges import ConstantJudge, Judge
 from rltf.metrics import rollout_metrics, rollout_record, rollout_records, sample_metrics
 from rltf.monitors import collapse, leaked_share
@@ -78,25 +78,38 @@ class Trainer:
 
     def run(self) -> dict[str, Any]:
         """Trains to the end and returns the summary. Raises `Interrupted` once a requested stop is saved."""
-        start = self._restore()
-        steps = self.config.trainer.steps
-        before = self._evaluate_once(0, "test")
-        for step in range(start + 1, steps + 1):
-            self._step(step)
-            if self.config.evaluation.every and step % self.config.evaluation.every == 0:
-                self._evaluate_once(step, "validation")
-            stopping = self.stop_requested() and step < steps
-            due = self.config.trainer.save_every and step % self.config.trainer.save_every == 0
-            if due or stopping or step == steps:
-                with self.run_dir.new_checkpoint(step, self.config.trainer.keep_checkpoints) as path:
-                    self.engine.save(path)
-            if stopping:
-                raise Interrupted(step)
-        after = self._evaluate_once(steps, "test")
+        start = step = self._restore()
+        try:
+            before = self._evaluate_once(0, "test")
+            self._evaluate_if_due(start)
+            for step in range(start + 1, self.config.trainer.steps + 1):
+                self._step(step)
+                stopping = self.stop_requested()
+                due = self.config.trainer.save_every and step % self.config.trainer.save_every == 0
+                if due or stopping or step == self.config.trainer.steps:
+                    self._save(step)
+                if stopping:
+                    raise Interrupted(step)
+                self._evaluate_if_due(step)
+            after = self._evaluate_once(step, "test")
+        except EvaluationStopped:
+            if step and step not in dict(self.run_dir.checkpoints()):
+                self._save(step)
+            raise Interrupted(step) from None
         self.observer.phase("exporting the model")
         with self.run_dir.new_model("model") as path:
             self.engine.export(path)
         return self._summary(before, after)
+
+    def _evaluate_if_due(self, step: int) -> None:
+        """The evaluation on the way that belongs to a step, also where a resumed run has not made it yet."""
+        every = self.config.evaluation.every
+        if every and step and step % every == 0:
+            self._evaluate_once(step, "validation")
+
+    def _save(self, step: int) -> None:
+        with self.run_dir.new_checkpoint(step, self.config.trainer.keep_checkpoints) as path:
+            self.engine.save(path)
 
     def _restore(self) -> int:
         """Loads the newest checkpoint, if any, and removes what was written after it; returns its step."""
@@ -126,7 +139,7 @@ class Trainer:
         clock.lap("score")
         metrics = rollout_metrics(groups)
         metrics["feedback/leaked"] = leaked_share(groups)
-        metrics |= sample_metrics([sample for fitting, _ in samples for sample in fitting])
+        metrics |= sample_metrics([fitting for fitting, _ in samples])
         metrics["samples/too_long"] = float(sum(too_long for _, too_long in samples))
         metrics |= self._update(step, [fitting for fitting, _ in samples])
         metrics["policy/version"] = float(self.engine.policy_version)
@@ -236,6 +249,7 @@ class Trainer:
             temperature=settings.temperature,
             problems=settings.problems,
             seed=self.config.seed,
+            stop_requested=self.stop_requested,
         )
 
     def _usefulness(self, evaluation: Evaluation, split: Split) -> dict[str, float | None]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from rltf.cli.main import Stopped
 from rltf.comparison import Comparison, PlannedRun, load_comparison, outcome
 from rltf.comparison_report import OUTCOME, TABLE, draw_curves, table
 from rltf.config_load import config_from_json, config_to_json
@@ -44,6 +46,9 @@ def compare_command(file: Path, out: Path | None, processes: int) -> None:
     directory = out if out is not None else COMPARISONS / file.stem
     _check_directories(comparison, directory)
     directory.mkdir(parents=True, exist_ok=True)
+    RunDir(directory).lock()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
     console = Console()
     console.print(
         plain(f"{comparison.title}: {len(comparison.arms)} arms x {len(comparison.seeds)} seeds in {directory}"),
@@ -104,11 +109,24 @@ def _train_missing(comparison: Comparison, directory: Path, processes: int, cons
                 bar.update(task, completed=done, description=", ".join(job.run.name for job in running) or "runs")
                 time.sleep(_POLL_SECONDS)
     finally:
-        # Each saves its state and stops; the next call goes on.
+        _stop_all(running)
+
+
+def _stop_all(running: list[_Job]) -> None:
+    """Each saves its state and stops, and the next call goes on; a second Ctrl-C does not wait for that."""
+    try:
         for job in running:
             job.process.terminate()
         for job in running:
             job.process.wait()
+    except BaseException:
+        for job in running:
+            job.process.kill()
+        raise
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise Stopped
 
 
 @contextlib.contextmanager
@@ -130,11 +148,12 @@ def _start(run: PlannedRun, directory: Path, processes: int) -> _Job:
         arguments = [str(recipe), "--run-dir", str(path)]
     # Side by side, processes share the cores; more threads than cores would wait for each other.
     threads = os.environ.get(_THREADS) or str(max(1, (os.cpu_count() or 1) // processes))
-    with (directory / f"{run.name}.log").open("a", encoding="utf-8") as log:
+    errors = directory / f"{run.name}.err"
+    with (directory / f"{run.name}.log").open("a", encoding="utf-8") as log, errors.open("w", encoding="utf-8") as err:
         process = subprocess.Popen(
             [sys.executable, "-m", "rltf", "train", *arguments],
             stdout=log,
-            stderr=log,
+            stderr=err,
             stdin=subprocess.DEVNULL,
             text=True,
             env=os.environ | {_THREADS: threads},
@@ -145,7 +164,7 @@ def _start(run: PlannedRun, directory: Path, processes: int) -> _Job:
 
 def _check_end(job: _Job, directory: Path) -> None:
     if job.process.returncode:
-        log = directory / f"{job.run.name}.log"
-        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-        reason = re.sub(r"^rltf: ", "", lines[-1]) if lines else f"exit status {job.process.returncode}"
-        raise UserError(f"{job.run.name} failed: {reason} (see {log}); start the comparison again to go on")
+        errors = directory / f"{job.run.name}.err"
+        lines = [line for line in errors.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        reason = lines[-1].removeprefix("rltf: ") if lines else f"exit status {job.process.returncode}"
+        raise UserError(f"{job.run.name} failed: {reason} (see {errors}); start the comparison again to go on")

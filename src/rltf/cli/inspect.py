@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rltf.cli.main import fail
-from rltf.config import RunConfig
+from rltf.config import PuzzleConfig, RunConfig
 from rltf.config_load import apply_override, config_from_json, validate_config
 from rltf.engines.base import Engine
 from rltf.errors import UserError
@@ -118,11 +118,12 @@ def tasks_command() -> None:
     """Lists the tasks and their settings."""
     table = Table("task", "setting", "default", "meaning")
     for name, (section, _) in sorted(TASKS.items()):
-        for number, (field, info) in enumerate(section.model_fields.items()):
-            if field == "name":
-                table.add_row(name, "", "", section.__doc__ or "")
-            else:
-                table.add_row("", f"task.{field}", str(info.default), info.description or "", end_section=not number)
+        table.add_row(name, "", "", section.__doc__ or "")
+        fields = {field: info for field, info in section.model_fields.items() if field != "name"}
+        own = {field: info for field, info in fields.items() if field not in PuzzleConfig.model_fields}
+        for field, info in (own | fields).items():
+            table.add_row("", f"task.{field}", str(info.default), info.description or "")
+        table.add_section()
     Console().print(table)
 
 

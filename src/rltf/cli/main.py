@@ -143,28 +143,37 @@ def fail(message: str, status: int = 2) -> NoReturn:
     raise SystemExit(status)
 
 
+class Stopped(BaseException):
+    """The user wants the program to end at once. Not a KeyboardInterrupt, which libraries take for their own."""
+
+
 def run() -> None:
     """The entry point of the program `rltf`."""
     # Chatter of libraries would tear the live view.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    signal.signal(signal.SIGINT, _stop)
     try:
         app()
     except UserError as error:
         fail(str(error))
-    except KeyboardInterrupt:
+    except (Stopped, KeyboardInterrupt):
         fail("stopped", 130)
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(1) from None
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
-            place = f"{error.filename}: " if error.filename else ""
-            fail(f"{place}{error.strerror}; nothing that was saved is lost: mend it and go on with --resume")
-        raise
+        place = f"{error.filename}: " if error.filename else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "; nothing that was saved is lost: make room and go on with --resume" if full else ""
+        fail(f"{place}{error.strerror or error}{advice}")
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise Stopped
 
 
 class StopSignal:
-    """Ctrl-C asks for a stop after the current step; a second one stops at once."""
+    """Ctrl-C asks for a stop at the next point where all is saved; a second one stops at once."""
 
     def __init__(self, announce: Callable[[], None]) -> None:
         self._announce = announce
@@ -181,6 +190,6 @@ class StopSignal:
 
     def _handle(self, number: int, frame: object) -> None:
         if self._asked:
-            raise KeyboardInterrupt
+            raise Stopped
         self._asked = True
         self._announce()

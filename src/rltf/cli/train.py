@@ -11,10 +11,13 @@ from rltf.cli.main import StopSignal, fail
 from rltf.cli.progress import RunProgress
 from rltf.config import RunConfig
 from rltf.config_load import config_from_json, config_to_json, load_config, with_absolute_paths
+from rltf.engines.base import Engine
 from rltf.environment import environment
 from rltf.errors import UserError
+from rltf.prompts import first_turn
 from rltf.registry import build_engine, build_task, build_trainer
 from rltf.report import plain, run_report
+from rltf.rollout import check_first_prompts
 from rltf.run_dir import RunDir
 from rltf.trainer import Interrupted
 
@@ -39,6 +42,7 @@ def train_command(settings: list[str], path: Path | None, resume: Path | None) -
             RunDir.check_free(path)
         # A model that cannot be loaded leaves no directory behind.
         engine = build_engine(config)
+        _check_prompt(config, engine)
         machine = environment()
         name = f"{config.task.name}-{config.objective.name}-seed{config.seed}"
         run = RunDir.create_unused(RUNS, name) if path is None else RunDir.create(path)
@@ -50,7 +54,7 @@ def train_command(settings: list[str], path: Path | None, resume: Path | None) -
     )
     console.print(plain(opening), soft_wrap=True)
     progress = RunProgress(console, config.trainer.steps)
-    stop = StopSignal(lambda: progress.phase("stopping after this step (again: at once)"))
+    stop = StopSignal(lambda: progress.phase("stopping as soon as all is saved (again: at once)"))
     trainer = build_trainer(
         config, run_dir=run, engine=engine, task=build_task(config.task), observer=progress, stop_requested=stop
     )
@@ -85,3 +89,10 @@ def _check_task(config: RunConfig) -> None:
     task = build_task(config.task)
     used = min(task.size("train"), config.trainer.steps * config.trainer.groups_per_batch)
     task.problem("train", used - 1)
+
+
+def _check_prompt(config: RunConfig, engine: Engine) -> None:
+    """Finds an attempt's limit that the model's context cannot hold before a directory is made."""
+    problem = build_task(config.task).problem("test", 0)
+    prompt = engine.renderer.prompt(first_turn(problem))
+    check_first_prompts([problem], [prompt], config.rollout.max_new_tokens, engine.max_tokens)

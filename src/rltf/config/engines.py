@@ -16,7 +16,7 @@ class LoraConfig(Section):
     """Rank of the adapters."""
     alpha: Positive = 32
     """Scale of the adapters: their update is multiplied by alpha / rank."""
-    target_modules: Literal["all-linear"] | list[str] = "all-linear"
+    target_modules: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = "all-linear"
     """Which modules get one."""
 
 

@@ -25,7 +25,7 @@ class ImitationConfig(Section):
     """Lower absolute bound of the ratio."""
     clip_high: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.2
     """Upper absolute bound of the ratio."""
-    logprob_floor: Annotated[float, Field(le=0)] | None = -5.0
+    logprob_floor: Annotated[float, Field(le=0, allow_inf_nan=False)] | None = -5.0
     """Tokens of y1 less likely than this (in nats, given x0) are left out of the term. "none": off."""
 
     @model_validator(mode="after")
@@ -34,6 +34,8 @@ class ImitationConfig(Section):
             raise ValueError(f"clip_low={self.clip_low} is above clip_high={self.clip_high}; lower clip_low")
         if self.ratio == "full" and self.ratio_denominator != "feedback_conditioned":
             raise ValueError("ratio=full is the weight pi(y1|x0)/pi(y1|x1); set ratio_denominator=feedback_conditioned")
+        if self.ratio == "full" and self.logprob_floor is not None:
+            raise ValueError("ratio=full is unbiased only without masked tokens; set logprob_floor=none")
         return self
 
 
@@ -80,6 +82,15 @@ class PolicyGradientConfig(Section):
     """Bonus per sampled token for the entropy of the policy there. 0: off."""
     kl_coefficient: Rate = 0.0
     """Penalty on each turn's reward per nat of log pi - log pi_initial of the attempt. 0: off."""
+
+    @model_validator(mode="after")
+    def _kl(self) -> PolicyGradientConfig:
+        if self.kl_coefficient > 0 and self.policy_coefficient == 0:
+            raise ValueError(
+                f"kl_coefficient={self.kl_coefficient} acts in the policy gradient's reward, which "
+                "policy_coefficient=0 turns off; set one of the two otherwise"
+            )
+        return self
 
     @model_validator(mode="after")
     def _policy_clip(self) -> PolicyGradientConfig:

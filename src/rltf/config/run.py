@@ -70,7 +70,7 @@ class TrainerConfig(Section):
     """Batches of rollouts to train on."""
     groups_per_batch: Positive = 16
     """Problems per step."""
-    group_size: Positive = 8
+    group_size: Annotated[int, Field(gt=0, le=10_000)] = 8
     """Rollouts per problem (N)."""
     minibatches: Positive = 2
     """Optimiser steps per batch; each takes an equal share of the batch's groups."""
@@ -87,7 +87,7 @@ class TrainerConfig(Section):
     """AdamW's decay of the first moment."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
     """AdamW's decay of the second moment."""
-    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    max_grad_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 1.0
     """Gradients are scaled down to this norm. "none": off."""
     save_every: NonNegative = 50
     """Steps between checkpoints; 0 saves only at the end."""

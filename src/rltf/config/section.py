@@ -15,7 +15,7 @@ Probability: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 class Section(BaseModel):
     """A strict, frozen group of settings."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -105,11 +105,14 @@ class TorchEngine:
         sequences, places = unique(
             [TokenSequence(prompt=s.prompt_tokens, completion=s.completion_tokens) for s in samples]
         )
+        # Only in training mode are activations recomputed; dropout is off in either.
+        self._model.train(self._config.gradient_checkpointing)
         for layout in self._layouts(sequences):
             # Several samples may have the same tokens: each has its own weights on the same row.
             rows = [(row, samples[place]) for row, member in enumerate(layout.members) for place in places[member]]
             loss = self._micro_batch_loss(layout, rows, totals) / normalizer
             loss.backward()
+        self._model.eval()
         metrics = {f"loss/{name}": totals[f"loss/{name}"] / normalizer for name in _components(samples)}
         metrics |= {f"tokens/{name}": totals[f"tokens/{name}"] for name in _components(samples)}
         if totals["tokens/policy"]:

@@ -15,6 +15,7 @@ from rltf.builtin import builtin_directory
 from rltf.config import LoraConfig, TorchEngineConfig
 from rltf.errors import UserError
 from rltf.renderer import Renderer
+from rltf.types import Message
 
 # Its bars for reading and writing weights would tear the progress view of a run.
 transformers_logging.disable_progress_bar()
@@ -46,8 +47,12 @@ def source_of(model: str) -> str:
     """The directory or hub name behind `engine.model`."""
     if model == "builtin":
         return str(builtin_directory())
-    path = Path(model).expanduser()
-    if path.is_dir():
+    try:
+        path = Path(model).expanduser()
+        is_directory = path.is_dir()
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"engine.model={model[:80]}: is no path and no hub name: {_first_line(error)}") from error
+    if is_directory:
         if not (path / "config.json").is_file():
             raise UserError(
                 f"engine.model={model}: the directory holds no model (no config.json); "
@@ -55,7 +60,8 @@ def source_of(model: str) -> str:
             )
         return str(path)
     looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1 or os.sep + os.sep in model
-    if looks_like_path:
+    # `runs/mine` could be a hub name, but where `runs` is a directory here, it is a mistyped run.
+    if looks_like_path or (len(path.parts) > 1 and Path(path.parts[0]).is_dir()):
         raise UserError(f"engine.model={model}: no such directory; give `builtin`, a model directory or a hub name")
     return model
 
@@ -64,9 +70,18 @@ def load_weights(config: TorchEngineConfig, device: torch.device) -> Any:
     """The model as its source has it, without adapters, in evaluation mode (no dropout)."""
     source = source_of(config.model)
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, config.dtype))
-    except (OSError, ValueError) as error:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            source, dtype=getattr(torch, config.dtype), output_loading_info=True
+        )
+    except Exception as error:
+        # A broken directory shows itself in as many kinds of error as there are libraries that read it.
         raise UserError(f"engine.model={config.model}: cannot be loaded: {_first_line(error)}") from error
+    absent = sorted(map(str, [*report.get("missing_keys", ()), *report.get("mismatched_keys", ())]))
+    if absent:
+        raise UserError(
+            f"engine.model={config.model}: {len(absent)} of its weights are missing or of another shape than "
+            f"config.json says, such as {absent[0]}; they would be random numbers"
+        )
     return model.to(device).eval()
 
 
@@ -76,12 +91,12 @@ def load_model(config: TorchEngineConfig) -> LoadedModel:
     source = source_of(config.model)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
+    except Exception as error:
         raise UserError(f"engine.model={config.model}: its tokenizer cannot be loaded: {_first_line(error)}") from error
     if config.chat_template is not None:
         try:
             tokenizer.chat_template = Path(config.chat_template).expanduser().read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, UnicodeDecodeError, RuntimeError) as error:
             raise UserError(f"engine.chat_template={config.chat_template}: {_first_line(error)}") from error
     if not tokenizer.chat_template:
         raise UserError(
@@ -90,12 +105,13 @@ def load_model(config: TorchEngineConfig) -> LoadedModel:
         )
     model = load_weights(config, device)
     renderer = Renderer(tokenizer, _stop_tokens(config.model, tokenizer, model))
+    _probe(config, renderer)
     if config.lora is not None:
         model = _add_adapters(model, config.lora)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable()
         model.enable_input_require_grads()
-        model.train()
+        _remove_dropout(model)
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
@@ -103,6 +119,33 @@ def load_model(config: TorchEngineConfig) -> LoadedModel:
         device=device,
         max_tokens=int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30)),
     )
+
+
+def _probe(config: TorchEngineConfig, renderer: Renderer) -> None:
+    """Refuses a chat template that fails, or that leaves out what it is given."""
+    source = "engine.chat_template" if config.chat_template is not None else f"engine.model={config.model}"
+    messages = [
+        Message(role="user", content="first question"),
+        Message(role="assistant", content="some answer"),
+        Message(role="user", content="second question"),
+    ]
+    for given in (messages[:1], messages):
+        try:
+            text = renderer.text(renderer.prompt(given))
+        except Exception as error:
+            raise UserError(f"{source}: the chat template fails: {_first_line(error)}") from error
+        if any(message.content not in text for message in given):
+            raise UserError(f"{source}: the chat template leaves out a message's text; use another template")
+
+
+def _remove_dropout(model: Any) -> None:
+    """Recomputing activations needs training mode, in which dropout would change what is trained."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name in ("attention_dropout", "dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
 
 
 def _stop_tokens(name: str, tokenizer: Any, model: Any) -> list[int]:

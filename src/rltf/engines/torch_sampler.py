@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,9 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 from rltf.engines.torch_forward import forward, to_device
+from rltf.errors import UserError
 from rltf.samples import Layout, TokenSequence, micro_batches, separate, share_prefixes
+from rltf.seeds import derive_seed
 from rltf.types import Completion, Finish, SamplingParams, Tokens
 
 _DROP_BELOW = 0.75
@@ -37,6 +40,16 @@ def generate(
     Completion k of prompt i reads only its own column of uniform numbers, so neither the batching nor the
     moment at which a neighbour finishes decides what it draws.
     """
+    if n > decode_batch:
+        # Each part draws its own numbers; a prompt is then prefilled once per part.
+        parts = [
+            generate(
+                model, device, prompts, min(decode_batch, n - first), sampling, derive_seed(seed, "part", first),
+                stop_tokens=stop_tokens, share=share, token_budget=token_budget, decode_batch=decode_batch,
+            )
+            for first in range(0, n, decode_batch)
+        ]  # fmt: skip
+        return [list(itertools.chain(*groups)) for groups in zip(*parts, strict=True)]
     uniforms = np.random.default_rng(seed).random((len(prompts), n, sampling.max_tokens), dtype=np.float32)
     sequences = [TokenSequence(prompt=prompt) for prompt in prompts]
     clusters = share_prefixes(sequences) if share else separate(sequences)
@@ -94,6 +107,11 @@ class _Decoder:
                 break
             self._advance(token_A if len(token_A) == len(self._row_A) else self._token_RT[self._row_A, step], step)
         tokens, logprobs = self._token_RT.tolist(), self._logprob_RT.cpu().numpy()
+        if not np.isfinite(logprobs).all():
+            raise UserError(
+                "the policy's log-probabilities are not finite: its weights have gone astray (lower "
+                "trainer.learning_rate), or rollout.temperature is too small"
+            )
         return [
             Completion(
                 tokens=tuple(tokens[row][:length]),
