@@ -75,10 +75,20 @@ def validate_config(data: Mapping[str, Any]) -> RunConfig:
 def with_absolute_paths(config: RunConfig) -> RunConfig:
     """The settings with local paths written out, so that a run can be resumed from any working directory."""
     engine = config.engine
-    paths = {name: Path(text).expanduser() for name in ("model", "chat_template") if (text := getattr(engine, name))}
-    # A hub name is no path, nor is `builtin`, whatever lies in the working directory under that name.
-    local = {name: str(path.resolve()) for name, path in paths.items() if path.exists() and str(path) != "builtin"}
+    named = {name: _local_path(getattr(engine, name)) for name in ("model", "chat_template")}
+    local = {name: str(path) for name, path in named.items() if path is not None}
     return config.model_copy(update={"engine": engine.model_copy(update=local)})
+
+
+def _local_path(text: str | None) -> Path | None:
+    """Where a setting points to on this machine; None for a hub name, `builtin`, and what is not there."""
+    if text is None or text == "builtin":
+        return None
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:  # No such user: the engine will say so.
+        return None
+    return path.resolve() if path.exists() else None
 
 
 def config_to_json(config: RunConfig) -> str:
