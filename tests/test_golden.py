@@ -21,6 +21,6 @@ def test_a_short_run_of_the_built_in_model_is_the_golden_one(tmp_path: Path) -> 
     for found, expected in zip(steps, golden["steps"], strict=True):
         assert found.keys() == expected.keys()
         for name in expected:
-            # Processors differ in the last digits; the sampler's gap is nothing but such digits.
-            tolerance = 1e-5 if name == "policy/sampler_gap" else 1e-7
+            # Processors differ in the last digits; a gap, and a sum that cancels, are nothing but such digits.
+            tolerance = 1e-5 if name in ("policy/sampler_gap", "loss/policy") else 1e-7
             assert found[name] == pytest.approx(expected[name], rel=2e-3, abs=tolerance), name
