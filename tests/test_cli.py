@@ -167,6 +167,7 @@ def test_a_run_with_a_relative_model_resumes_from_elsewhere(tiny_model: Path, tm
     (tmp_path / "run" / "summary.json").unlink()
     (tmp_path / "deep").mkdir()
     rltf("train", "--resume", str(Path("..") / "run"), cwd=tmp_path / "deep")
+    assert (tmp_path / "run" / "summary.json").is_file()
 
 
 def test_a_damaged_checkpoint_is_one_clear_line_and_the_one_before_it_serves(tiny_model: Path, tmp_path: Path) -> None:
