@@ -13,7 +13,7 @@ import pytest
 from test_cli import SMALL, rltf
 
 from rltf.comparison import Comparison, load_comparison, outcome, spread
-from rltf.comparison_report import table
+from rltf.comparison_report import side_by_side, table
 from rltf.config_load import overlay
 from rltf.errors import UserError
 from rltf.run_dir import RunDir
@@ -157,6 +157,20 @@ def test_the_table_names_every_arm_its_seeds_and_the_command(finished: tuple[Com
     assert "`rltf compare two.toml`" in text
 
 
+def test_comparisons_stand_side_by_side_with_a_gap_where_one_lacks_an_arm(finished: tuple[Comparison, Path]) -> None:
+    first = outcome(*finished)
+    second = {**first, "title": "Other", "arms": {"sd": first["arms"]["sd"], "fm": first["arms"]["grpo"]}}
+    lines = side_by_side([first, second], "rltf compare a.toml b.toml").splitlines()
+    assert lines[0] == "| single-turn, % | Two methods | Other |"
+    assert lines[2:6] == [
+        "| before training | 0.0 ± 0.0 | 0.0 ± 0.0 |",
+        "| `grpo` | 20.0 ± 127.1 | - |",
+        "| `sd` | 55.0 ± 63.5 | 55.0 ± 63.5 |",
+        "| `fm` | - | 20.0 ± 127.1 |",
+    ]
+    assert "`rltf compare a.toml b.toml`" in lines[-1]
+
+
 def test_an_unfinished_run_is_named(finished: tuple[Comparison, Path]) -> None:
     (finished[1] / "sd-seed1" / "summary.json").unlink()
     with pytest.raises(UserError, match="sd-seed1: the run is not finished"):
@@ -200,6 +214,23 @@ def test_a_comparison_trains_what_is_missing_and_writes_table_and_figures(tiny_m
     assert "sd-seed0: was made with other settings" in refused.stderr
 
 
+def test_several_comparisons_are_checked_first_and_end_in_one_table(tiny_model: Path, tmp_path: Path) -> None:
+    two, other = write(tmp_path, small(tiny_model, "[0]")), tmp_path / "other.toml"
+    other.write_text(two.read_text().replace('"Small"', '"Other"').replace('"grpo"\n[arms', '"grpp"\n[arms'))
+    refused = rltf("compare", "two.toml", "other.toml", cwd=tmp_path, status=2)
+    assert "other.toml" in refused.stderr
+    assert not (tmp_path / "runs").exists()
+    other.write_text(two.read_text().replace('"Small"', '"Other"'))
+    done = rltf("compare", "two.toml", "other.toml", "--out", "out", cwd=tmp_path)
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert text.startswith("| single-turn, % | Small | Other |") and text in done.stdout
+    # The same settings and seed twice are the same runs.
+    first, second = (json.loads((tmp_path / "out" / name / "outcome.json").read_text()) for name in ("two", "other"))
+    assert [first["arms"][arm]["after"] for arm in first["arms"]] == [second["arms"][a]["after"] for a in first["arms"]]
+    clash = rltf("compare", "two.toml", str(two), cwd=tmp_path, status=2)
+    assert "same name" in clash.stderr
+
+
 def test_a_run_that_fails_is_named_with_its_reason(tiny_model: Path, tmp_path: Path) -> None:
     text = small(tiny_model, "[0]").replace(str(tiny_model), str(tmp_path / "nowhere"))
     write(tmp_path, text)
@@ -238,7 +269,7 @@ def test_no_run_outlives_its_comparison(number: signal.Signals, tiny_model: Path
         assert process.poll() is None
         time.sleep(0.01)
     second = rltf("compare", "two.toml", "--out", "out", cwd=tmp_path, status=2)
-    assert "another process is working here" in second.stderr
+    assert second.stderr.startswith("rltf: out: another process is working here")
     process.send_signal(number)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,20 @@ def table(outcome: Mapping[str, Any], command: str) -> str:
         f"attempt, with feedback. Differences are paired by seed. Made by `{command}`.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def side_by_side(outcomes: Sequence[Mapping[str, Any]], command: str) -> str:
+    """First attempts in several comparisons: a row per arm, in the order of the first that has it; a column each."""
+    arms = list(dict.fromkeys(arm for outcome in outcomes for arm in outcome["arms"]))
+    start = [percent_points(next(iter(o["arms"].values()))["before"]["single_turn"]["spread"]) for o in outcomes]
+    rows = [["single-turn, %", *(o["title"] for o in outcomes)], ["before training", *start]]
+    for arm in arms:
+        found = [o["arms"][arm]["after"]["single_turn"]["spread"] if arm in o["arms"] else None for o in outcomes]
+        rows.append([f"`{arm}`", *("-" if spread is None else percent_points(spread) for spread in found)])
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines.insert(1, "|---" * (1 + len(outcomes)) + "|")
+    note = f"Mean over seeds ± half its 95 % interval (Student's t), on test problems. Made by `{command}`."
+    return "\n".join([*lines, "", note]) + "\n"
 
 
 def percent_points(spread: Mapping[str, float | None]) -> str:

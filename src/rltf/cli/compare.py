@@ -1,4 +1,4 @@
-"""`rltf compare`: trains every arm with every seed, some at the same time, and puts the outcome in one table."""
+"""`rltf compare`: trains every arm with every seed, some at the same time, and puts the outcome in tables."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -19,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rltf.cli.main import stop_at_once
 from rltf.comparison import Comparison, PlannedRun, load_comparison, outcome
-from rltf.comparison_report import OUTCOME, TABLE, draw_curves, table
+from rltf.comparison_report import OUTCOME, TABLE, draw_curves, side_by_side, table
 from rltf.config_load import config_from_json, config_to_json
 from rltf.errors import UserError
 from rltf.report import plain
@@ -39,16 +40,34 @@ class _Job:
     started: float
 
 
-def compare_command(file: Path, out: Path | None, processes: int) -> None:
-    """Runs what is missing, then writes table, figures and outcome."""
-    comparison = load_comparison(file)
-    directory = out if out is not None else COMPARISONS / file.stem
-    _check_directories(comparison, directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    RunDir(directory).lock()
+def compare_command(files: Sequence[Path], out: Path | None, processes: int) -> None:
+    """Checks all comparisons, then runs what is missing and writes table, figures and outcome of each.
+
+    With several, a table of them side by side goes beside their directories.
+    """
+    above = out if out is not None else COMPARISONS
+    directories = [out] if out is not None and len(files) == 1 else [above / file.stem for file in files]
+    if len(set(directories)) < len(directories):
+        raise UserError("two comparisons have the same name, and so the same directory; rename one of the files")
+    comparisons = [load_comparison(file) for file in files]
+    for comparison, directory in zip(comparisons, directories, strict=True):
+        _check_directories(comparison, directory)
+    claimed = [RunDir(directory) for directory in directories]  # For as long as they live.
+    for claim in claimed:
+        claim.path.mkdir(parents=True, exist_ok=True)
+        claim.lock()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop_at_once)
     console = Console()
+    outcomes = [_compare(*of, processes, console) for of in zip(files, comparisons, directories, strict=True)]
+    if len(outcomes) > 1:
+        text = side_by_side(outcomes, f"rltf compare {' '.join(map(str, files))}")
+        (above / TABLE).write_text(text, encoding="utf-8")
+        print(text)
+        console.print(plain(f"wrote {above / TABLE}"), soft_wrap=True)
+
+
+def _compare(file: Path, comparison: Comparison, directory: Path, processes: int, console: Console) -> dict[str, Any]:
     console.print(
         plain(f"{comparison.title}: {len(comparison.arms)} arms x {len(comparison.seeds)} seeds in {directory}"),
         soft_wrap=True,
@@ -63,6 +82,7 @@ def compare_command(file: Path, out: Path | None, processes: int) -> None:
     print(text)
     for path in (directory / OUTCOME, directory / TABLE, *drawn):
         console.print(plain(f"wrote {path}"), soft_wrap=True)
+    return found
 
 
 def _check_directories(comparison: Comparison, directory: Path) -> None:

@@ -61,14 +61,22 @@ def train(
 
 @app.command()
 def compare(
-    file: Annotated[Path, typer.Argument(metavar="COMPARISON.toml")],
-    out: Annotated[Path | None, typer.Option(help="Where runs and results lie; by default runs/compare/NAME.")] = None,
+    files: Annotated[list[Path], typer.Argument(metavar="COMPARISON.toml...")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where runs and results lie; by default runs/compare/NAME. With several files, the folder of those."
+        ),
+    ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Runs that are trained at the same time.")] = 1,
 ) -> None:
-    """Train every arm of a comparison with every seed; one table, learning curves. A second call goes on."""
+    """Train every arm of a comparison with every seed; one table, learning curves. A second call goes on.
+
+    Several comparisons are made one after the other, and a last table holds them side by side.
+    """
     from rltf.cli.compare import compare_command
 
-    compare_command(file, out, processes)
+    compare_command(files, out, processes)
 
 
 @app.command("eval")
