@@ -78,6 +78,17 @@ def test_a_wrong_file_is_one_clear_line(old: str, new: str, message: str, tmp_pa
     assert "\n" not in str(caught.value)
 
 
+def test_settings_of_the_command_line_go_over_every_arm(tmp_path: Path) -> None:
+    comparison = load_comparison(write(tmp_path), ["seeds=[7]", "objective.gamma=0.5", "trainer.steps=3"])
+    assert [run.name for run in comparison.runs] == ["grpo-seed7", "sd-seed7"]
+    assert [run.config.objective.gamma for run in comparison.runs] == [0.5, 0.5]
+    assert comparison.runs[1].config.objective.model_dump()["sd"]["coefficient"] == 0.5
+    assert {run.config.trainer.steps for run in comparison.runs} == {3}
+    for wrong, message in (("seed=1", "the seeds of a comparison are in"), ("trainer.step=3", "unknown setting")):
+        with pytest.raises(UserError, match=message):
+            load_comparison(write(tmp_path), [wrong])
+
+
 def test_different_numbers_of_rollouts_can_be_allowed(tmp_path: Path) -> None:
     text = TOML.replace("[arms.sd]", "[arms.sd]\ntrainer.steps = 3").replace("seeds", "unequal_rollouts = true\nseeds")
     assert len(load_comparison(write(tmp_path, text)).runs) == 4
@@ -214,21 +225,29 @@ def test_a_comparison_trains_what_is_missing_and_writes_table_and_figures(tiny_m
     assert "sd-seed0: was made with other settings" in refused.stderr
 
 
-def test_several_comparisons_are_checked_first_and_end_in_one_table(tiny_model: Path, tmp_path: Path) -> None:
+def test_several_comparisons_are_checked_before_any_is_trained(tiny_model: Path, tmp_path: Path) -> None:
     two, other = write(tmp_path, small(tiny_model, "[0]")), tmp_path / "other.toml"
-    other.write_text(two.read_text().replace('"Small"', '"Other"').replace('"grpo"\n[arms', '"grpp"\n[arms'))
+    other.write_text(two.read_text().replace('"grpo"\n[arms', '"grpp"\n[arms'))
     refused = rltf("compare", "two.toml", "other.toml", cwd=tmp_path, status=2)
     assert "other.toml" in refused.stderr
-    assert not (tmp_path / "runs").exists()
-    other.write_text(two.read_text().replace('"Small"', '"Other"'))
-    done = rltf("compare", "two.toml", "other.toml", "--out", "out", cwd=tmp_path)
-    text = (tmp_path / "out" / "table.md").read_text()
-    assert text.startswith("| single-turn, % | Small | Other |") and text in done.stdout
-    # The same settings and seed twice are the same runs.
-    first, second = (json.loads((tmp_path / "out" / name / "outcome.json").read_text()) for name in ("two", "other"))
-    assert [first["arms"][arm]["after"] for arm in first["arms"]] == [second["arms"][a]["after"] for a in first["arms"]]
     clash = rltf("compare", "two.toml", str(two), cwd=tmp_path, status=2)
     assert "same name" in clash.stderr
+    assert "needs a comparison" in rltf("compare", "seeds=[0]", cwd=tmp_path, status=2).stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_short_form_of_the_main_table_is_one_command(tmp_path: Path) -> None:
+    main = [file for file in COMPARISONS if file.stem in ("binary_matrix", "shortest_path", "knights_and_knaves")]
+    trainer = {"steps": 1, "warmup_steps": 0, "groups_per_batch": 2, "group_size": 2, "minibatches": 1}
+    short = ["seeds=[0]", "evaluation.problems=2", "evaluation.every=1", "task.train_size=50"]
+    short += [f"trainer.{name}={value}" for name, value in trainer.items()]
+    done = rltf("compare", *map(str, main), *short, "--processes", "2", cwd=tmp_path)
+    text = (tmp_path / "runs" / "compare" / "table.md").read_text()
+    assert text in done.stdout
+    assert text.splitlines()[0].count("|") == 2 + len(main)
+    for arm in ("grpo", "grpo_multi", "rejection_sampling", "rltf_sd", "rltf_fm", "rltf_sd_fm"):
+        assert f"| `{arm}` |" in text
+    assert "trainer.steps=1" in text
 
 
 def test_a_run_that_fails_is_named_with_its_reason(tiny_model: Path, tmp_path: Path) -> None:

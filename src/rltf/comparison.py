@@ -15,6 +15,7 @@ A comparison is a TOML file:
     objective.name = "rltf_sd"
 
 Each arm is trained once per seed. All runs take the same number of rollouts, unless `unequal_rollouts = true`.
+On the command line, `seeds=[0]` and `section.field=value` go over the file: the latter over every arm.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from rltf.config import RunConfig, Section
-from rltf.config_load import overlay, read_toml, validate_config, with_absolute_paths
+from rltf.config_load import apply_override, overlay, read_toml, validate_config, with_absolute_paths
 from rltf.errors import UserError
 from rltf.run_dir import RunDir
 
@@ -89,10 +90,15 @@ class Comparison:
         return list(dict.fromkeys(run.seed for run in self.runs))
 
 
-def load_comparison(path: Path) -> Comparison:
+def load_comparison(path: Path, overrides: Sequence[str] = ()) -> Comparison:
     """Reads and checks all of it: every arm's settings, the names, the number of rollouts."""
+    data = read_toml(path)
+    for override in overrides:
+        if _is_of_the_file(override):
+            apply_override(data, override)
+    settings = [override for override in overrides if not _is_of_the_file(override)]
     try:
-        file = ComparisonFile.model_validate(read_toml(path))
+        file = ComparisonFile.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
@@ -100,12 +106,17 @@ def load_comparison(path: Path) -> Comparison:
         raise UserError(f"{path}: baseline={file.baseline!r} is no arm; arms: {', '.join(file.arms)}")
     if len(set(file.seeds)) < len(file.seeds):
         raise UserError(f"{path}: seeds: a seed stands twice; it would be the same run")
-    for place, settings in (("common", file.common), *((f"arms.{arm}", own) for arm, own in file.arms.items())):
-        if "seed" in settings:
+    over: dict[str, Any] = {}
+    for setting in settings:
+        apply_override(over, setting)
+    arms = {arm: overlay(overlay(file.common, own), over) for arm, own in file.arms.items()}
+    places = {"common": file.common, **{f"arms.{arm}": own for arm, own in file.arms.items()}, "settings": over}
+    for place, held in places.items():
+        if "seed" in held:
             raise UserError(f"{path}: {place}.seed: the seeds of a comparison are in `seeds`; remove it")
     runs = [
-        PlannedRun(arm=arm, seed=seed, config=_config(path, arm, overlay(overlay(file.common, own), {"seed": seed})))
-        for arm, own in file.arms.items()
+        PlannedRun(arm=arm, seed=seed, config=_config(path, arm, overlay(own, {"seed": seed})))
+        for arm, own in arms.items()
         for seed in file.seeds
     ]
     for name in ("task", "evaluation"):
@@ -120,6 +131,11 @@ def load_comparison(path: Path) -> Comparison:
         shown = ", ".join(f"{arm} {count:,}" for arm, count in counts.items())
         raise UserError(f"{path}: the arms take different numbers of rollouts ({shown}); set unequal_rollouts=true")
     return Comparison(title=file.title, baseline=file.baseline, runs=tuple(runs))
+
+
+def _is_of_the_file(override: str) -> bool:
+    """Whether it is the comparison's own, such as `seeds=[0]`, and no setting of its runs."""
+    return override.partition("=")[0].strip() in ComparisonFile.model_fields
 
 
 def rollouts(config: RunConfig) -> int:

@@ -40,16 +40,20 @@ class _Job:
     started: float
 
 
-def compare_command(files: Sequence[Path], out: Path | None, processes: int) -> None:
+def compare_command(arguments: Sequence[str], out: Path | None, processes: int) -> None:
     """Checks all comparisons, then runs what is missing and writes table, figures and outcome of each.
 
     With several, a table of them side by side goes beside their directories.
     """
+    files = [Path(text) for text in arguments if "=" not in text]
+    settings = [text for text in arguments if "=" in text]
+    if not files:
+        raise UserError("rltf compare needs a comparison, such as comparisons/binary_matrix.toml")
     above = out if out is not None else COMPARISONS
     directories = [out] if out is not None and len(files) == 1 else [above / file.stem for file in files]
     if len(set(directories)) < len(directories):
         raise UserError("two comparisons have the same name, and so the same directory; rename one of the files")
-    comparisons = [load_comparison(file) for file in files]
+    comparisons = [load_comparison(file, settings) for file in files]
     for comparison, directory in zip(comparisons, directories, strict=True):
         _check_directories(comparison, directory)
     claimed = [RunDir(directory) for directory in directories]  # For as long as they live.
@@ -59,15 +63,19 @@ def compare_command(files: Sequence[Path], out: Path | None, processes: int) -> 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop_at_once)
     console = Console()
-    outcomes = [_compare(*of, processes, console) for of in zip(files, comparisons, directories, strict=True)]
+    outcomes = [
+        _compare(comparison, directory, processes, " ".join(["rltf compare", str(file), *settings]), console)
+        for file, comparison, directory in zip(files, comparisons, directories, strict=True)
+    ]
     if len(outcomes) > 1:
-        text = side_by_side(outcomes, f"rltf compare {' '.join(map(str, files))}")
+        text = side_by_side(outcomes, " ".join(["rltf compare", *map(str, files), *settings]))
         (above / TABLE).write_text(text, encoding="utf-8")
         print(text)
         console.print(plain(f"wrote {above / TABLE}"), soft_wrap=True)
 
 
-def _compare(file: Path, comparison: Comparison, directory: Path, processes: int, console: Console) -> dict[str, Any]:
+def _compare(comparison: Comparison, directory: Path, processes: int, command: str, console: Console) -> dict[str, Any]:
+    """One comparison, from its missing runs to its files; returns the outcome."""
     console.print(
         plain(f"{comparison.title}: {len(comparison.arms)} arms x {len(comparison.seeds)} seeds in {directory}"),
         soft_wrap=True,
@@ -75,7 +83,6 @@ def _compare(file: Path, comparison: Comparison, directory: Path, processes: int
     _train_missing(comparison, directory, processes, console)
     found = outcome(comparison, directory)
     (directory / OUTCOME).write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    command = f"rltf compare {file}"
     text = table(found, command)
     (directory / TABLE).write_text(text, encoding="utf-8")
     drawn = draw_curves(found, directory)

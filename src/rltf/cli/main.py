@@ -61,7 +61,12 @@ def train(
 
 @app.command()
 def compare(
-    files: Annotated[list[Path], typer.Argument(metavar="COMPARISON.toml...")],
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="COMPARISON.toml... [section.field=value]...", help="Settings go over every arm; seeds=[0,1] too."
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -76,7 +81,7 @@ def compare(
     """
     from rltf.cli.compare import compare_command
 
-    compare_command(files, out, processes)
+    compare_command(arguments, out, processes)
 
 
 @app.command("eval")
