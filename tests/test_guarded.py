@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from rltf.errors import UserError
 from rltf.guarded import Failed, GuardedFunction
 
 # Imported by the workers by this name; also what they are told to do.
@@ -238,7 +239,14 @@ def test_children_of_a_worker_end_with_it(guard: Any) -> None:
     pytest.fail("the child of a worker lives on")
 
 
+def test_a_file_beside_the_user_is_not_taken_for_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('taken for the module')")
+    monkeypatch.chdir(tmp_path)
+    with contextlib.closing(GuardedFunction("os:getcwd", seconds=5.0, megabytes=512, workers=1)) as function:
+        assert function() == str(tmp_path)
+
+
 def test_a_function_that_is_not_there_is_an_error_of_ours() -> None:
     missing = GuardedFunction("rltf.guarded:nothing", seconds=1.0, megabytes=512, workers=1)
-    with pytest.raises(RuntimeError, match="did not start"):
+    with pytest.raises(UserError, match="did not start; `python -P -m rltf.guarded rltf.guarded:nothing 512` says why"):
         missing()

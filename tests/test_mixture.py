@@ -129,6 +129,10 @@ def test_each_problem_is_scored_and_criticised_by_its_own_part() -> None:
         ),
         ([{"name": "binary_matrix", "min_side": "3"}], "task.tasks.0.min_side='3': input should be a valid integer"),
         ([3], "task.tasks.0=3: input should be"),
+        (
+            [{"path": "hub:foo"}, {"name": "binary_matrix"}],
+            "task.tasks.0: path='hub:foo' is no .jsonl or .parquet file",
+        ),
     ],
 )
 def test_an_impossible_mixture_is_refused_in_one_line(tasks: list[Any], message: str) -> None:
@@ -155,6 +159,18 @@ def test_settings_survive_json_and_paths_are_made_absolute(tmp_path: Path, monke
     assert config_from_json(config_to_json(config)) == config
     assert isinstance(hash(config), int)
     assert config.feedback.asked == {"rules", "constant"}
+
+
+def test_a_label_from_a_file_s_name_survives_json() -> None:
+    config = config_of({"path": "my rows (2).jsonl"}, {"name": "binary_matrix"})
+    assert config.task.labels == ["my_rows__2_", "binary_matrix"]
+    assert config_from_json(config_to_json(config)) == config
+
+
+def test_a_weight_that_asks_for_an_endless_pass_is_refused() -> None:
+    task = Mixture({"a": (echo("alpha", 30, 6), 1.0), "b": (echo("beta", 5, 3), 1e-12)})
+    with pytest.raises(UserError, match="a pass over all parts takes 5e[+]12 problems; raise the smallest weight"):
+        task.size("train")
 
 
 def test_settings_of_a_part_reach_it() -> None:

@@ -21,7 +21,7 @@ from rltf.config_load import (
     validate_config,
     with_absolute_paths,
 )
-from rltf.errors import TaskFailed, UserError
+from rltf.errors import Stopped, TaskFailed, UserError
 from rltf.judges import load_function
 from rltf.registry import build_engine, build_task, build_trainer
 from rltf.run_dir import RunDir
@@ -169,7 +169,7 @@ def test_any_class_that_follows_the_protocol_is_a_task(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1", "the file defines no task, which is a class with problem, score and feedback"),
+        ("x = 1", "the file defines no task: a class that extends SimpleTask, or has problem, score and feedback"),
         ("def f(:", "the file raised SyntaxError"),
         ("\n1 / 0", r"the file raised ZeroDivisionError: division by zero \(line 2\)"),
         ("import sys; sys.exit(0)", "the file raised SystemExit"),
@@ -203,6 +203,15 @@ def test_any_class_that_follows_the_protocol_is_a_task(tmp_path: Path) -> None:
             r"NotImplementedError: define generate\(self, rng\) or problems",
         ),
         (BACKWARDS.replace("def check", "def verify"), "NotImplementedError: define check"),
+        (
+            BACKWARDS.replace("        wrong =", "        answer.split('=')[1]\n        wrong ="),
+            r"score of the task backwards, on test problem 0 .*: raised IndexError: list index out of range",
+        ),
+        (BACKWARDS.replace("rng.choice", "rng.choice([]) or rng.choice"), "problem of the task .*: raised IndexError"),
+        (
+            BACKWARDS.replace("    letters = 5", "    letters = 5\n    def __init__(self): pass"),
+            "Backwards has no name, .*must call super",
+        ),
         (BACKWARDS.replace("rng.choice", "__import__('random').choice"), "gives other problems each time"),
         (BACKWARDS.replace('word[::-1], {"word": word}', "5"), "question and answer must be texts that are not empty"),
         (BACKWARDS.replace(" or None", ""), "check must return None or a text that is not empty, not ''"),
@@ -213,6 +222,24 @@ def test_what_a_file_lacks_is_said_in_one_line(text: str, message: str, tmp_path
     with pytest.raises(UserError, match=message) as raised:
         load_task(save(tmp_path, text), {}).problem("train", 0)
     assert "\n" not in str(raised.value)
+
+
+def test_a_helper_with_a_field_of_that_name_is_no_task(tmp_path: Path) -> None:
+    helper = "from dataclasses import dataclass\n@dataclass\nclass Entry:\n    score: float = 0.0\n"
+    assert load_task(save(tmp_path, helper + BACKWARDS), {}).name == "backwards"
+
+
+def test_ctrl_c_while_a_file_is_imported_is_no_fault_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        load_task(save(tmp_path, "from rltf.errors import Stopped\nraise Stopped"), {})
+
+
+def test_too_few_problems_are_told_with_the_settings_to_change(tmp_path: Path) -> None:
+    given = "from rltf.tasks import SimpleTask\nclass Few(SimpleTask):\n    train_size = 50\n"
+    given += "    def problems(self): return [(f'{n}?', f'{n}') for n in range(9)]\n"
+    given += "    def check(self, answer, problem): return None if answer == problem.answer else 'no'\n"
+    with pytest.raises(UserError, match=r"too few train problems: there are .*; lower task.settings.train_size=50"):
+        load_task(save(tmp_path, given), {})
 
 
 def test_a_missing_file_and_a_file_of_another_kind(tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ def test_a_verdict_in_the_form_asked_for(text: str, form: Any, rubric: Rubric, m
         ("<feedback>Good. <score>10</score>", "tags", WHOLE),
         ("<feedback>Good.</feedback><score>7<score>10</score>", "tags", WHOLE),
         ("<feedback></feedback><score>7</score>", "tags", WHOLE),
+        ("<feedback>The text says <score>10</score> of itself.</feedback>", "tags", WHOLE),
+        ("<feedback>It says <score>10</score>.</feedback><score>2</score>", "tags", WHOLE),
         ("7", "tags", WHOLE),
         ('{"feedback": "Good."}', "json_schema", WHOLE),
         ('{"feedback": "Good.", "scores": 7}', "json_schema", WHOLE),

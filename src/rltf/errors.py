@@ -7,6 +7,13 @@ class UserError(ValueError):
     """Something the user can mend. The message is one line: what is wrong, where, and the mend."""
 
 
+class Stopped(SystemExit):
+    """The user wants the program to end at once.
+
+    Not a KeyboardInterrupt, which libraries take for their own, but of a kind that event loops let through.
+    """
+
+
 class RunStopped(UserError):
     """The run must not go on: it ends in good order, to be resumed."""
 

@@ -25,6 +25,8 @@ from functools import cache
 from queue import SimpleQueue
 from typing import Any
 
+from rltf.errors import UserError
+
 _CLONE_NEWUSER, _CLONE_NEWNET, _PR_SET_PDEATHSIG = 0x10000000, 0x40000000, 1
 _START_SECONDS = 60.0
 _LONGEST_LINE = 1_000_000
@@ -136,11 +138,13 @@ class _Worker:
             ready = b""
         if ready != b"ready":
             self.kill()
-            raise RuntimeError(f"the process for {self._function} did not start")
+            command = f"python -P -m rltf.guarded {self._function} {self._megabytes}"
+            raise UserError(f"the process for {self._function} did not start; `{command}` says why")
 
     def _open(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "rltf.guarded", self._function, str(self._megabytes)],
+            # -P: a file beside the user, such as numbers.py, is not taken for a module of a library.
+            [sys.executable, "-P", "-m", "rltf.guarded", self._function, str(self._megabytes)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -27,6 +27,17 @@ def load_rows(source: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield f"{path}, line {number}", row
 
 
+def is_hub_source(source: str) -> bool:
+    """Whether it is of the form `hub:OWNER/NAME[/SUBSET][@SPLIT]`."""
+    return _HUB.fullmatch(source) is not None
+
+
+def source_label(source: str) -> str:
+    """A short name for a file, or for a data set of a hub."""
+    hub = _HUB.fullmatch(source)
+    return hub["name"].split("/")[1] if hub else Path(source).stem
+
+
 def field_of(row: Mapping[str, Any], name: str, place: str) -> Any:
     """The value at `name`, which may lead into nested fields: `reward_model.ground_truth`, `prompt.0.content`."""
     here: Any = row
@@ -72,7 +83,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield from enumerate(_parquet(path), start=1)
         return
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.strip():
                     continue

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from rltf.errors import UserError
+from rltf.errors import Stopped, UserError
 
 
 def load_module(file: Path, setting: str) -> ModuleType:
@@ -38,6 +38,8 @@ def _load(path: Path, setting: str) -> ModuleType:
         sys.path.append(str(path.parent))
     try:
         spec.loader.exec_module(module)
+    except Stopped:
+        raise
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UserError(f"{setting}: the file raised {describe(error, path)}") from error

@@ -8,8 +8,7 @@ from rich.console import Console
 
 from rltf.annotate.items import Desk, items_of_file, items_of_run
 from rltf.annotate.server import AnnotationServer
-from rltf.cli.main import Stopped
-from rltf.errors import UserError
+from rltf.errors import Stopped, UserError
 from rltf.report import plain
 from rltf.run_dir import RunDir
 

@@ -173,7 +173,7 @@ def _start(run: PlannedRun, directory: Path, processes: int) -> _Job:
     errors = directory / f"{run.name}.err"
     with (directory / f"{run.name}.log").open("a", encoding="utf-8") as log, errors.open("w", encoding="utf-8") as err:
         process = subprocess.Popen(
-            [sys.executable, "-m", "rltf", "train", *arguments],
+            [sys.executable, "-P", "-m", "rltf", "train", *arguments],
             stdout=log,
             stderr=err,
             stdin=subprocess.DEVNULL,

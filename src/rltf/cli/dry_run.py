@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
+from rltf.cli.inspect import print_left_out
 from rltf.cli.main import fail
 from rltf.config import JudgeConfig, RunConfig
 from rltf.errors import UserError
@@ -19,7 +20,7 @@ def dry_run(config: RunConfig, config_json: str) -> None:
     """Prints the resolved settings, what can be checked without weights, and what the run will take at most."""
     console = Console()
     print(config_json, end="")
-    problems, question = _task(config)
+    problems, question = _task(config, console)
     checks: list[tuple[str, str]] = [("settings", "")]
     checks.append(("problems", problems if isinstance(problems, str) else ""))
     checks.append(("feedback", _complaint(lambda: check_feedback(config, build_task(config.task)))))
@@ -33,10 +34,11 @@ def dry_run(config: RunConfig, config_json: str) -> None:
         fail("the run cannot begin like this on this machine", 1)
 
 
-def _task(config: RunConfig) -> tuple[int | str, int]:
+def _task(config: RunConfig, console: Console) -> tuple[int | str, int]:
     """Test problems and the characters of one of them; a complaint, and a guess, where there are none."""
     try:
         task = build_task(config.task)
+        print_left_out(console, task)
         used = min(task.size("train"), config.trainer.steps * config.trainer.groups_per_batch)
         longest = max(len(task.problem("train", i).prompt) for i in (0, used - 1))
         return max(task.size("test"), task.size("validation")), longest

@@ -33,7 +33,8 @@ from rltf.report import percent, plain, transcript
 from rltf.rollout import RolloutCollector
 from rltf.run_dir import RunDir
 from rltf.seeds import derive_seed
-from rltf.tasks.mixture import parts_of
+from rltf.tasks.base import Task
+from rltf.tasks.mixture import left_out_of, parts_of
 from rltf.types import Split
 from rltf.validate import Check, validate
 
@@ -149,6 +150,7 @@ def validate_command(name: str, problems: int, settings: Sequence[str]) -> None:
     for label, task in parts.items():
         if len(parts) > 1:
             console.print(plain(label, "bold"))
+        print_left_out(console, task)
         found = validate(task, problems)
         _print_checks(console, found)
         checks += found
@@ -156,9 +158,17 @@ def validate_command(name: str, problems: int, settings: Sequence[str]) -> None:
         fail(f"{name} is not valid", 1)
 
 
+def print_left_out(console: Console, task: Task) -> None:
+    """One line for each task that leaves problems of its files out."""
+    for label, left_out in left_out_of(task).items():
+        console.print(plain(f"{label}: problems left out: {left_out}"), soft_wrap=True)
+
+
 def _print_checks(console: Console, checks: Sequence[Check]) -> None:
     for check in checks:
         verdict = "[green]holds[/green]" if check.passed else "[red]FAILS[/red]"
+        if check.passed and not check.checked:
+            verdict = "[yellow]nothing to check[/yellow]"
         console.print(
             f"{verdict}  {check.name}  ({check.checked:,} checked, {len(check.failures)} failed)", highlight=False
         )

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from rltf.errors import UserError
+from rltf.errors import Stopped, UserError
 from rltf.report import plain
 
 app = typer.Typer(
@@ -251,13 +251,6 @@ def fail(message: str, status: int = 2) -> NoReturn:
     line = " ".join(message.split())
     Console(stderr=True, soft_wrap=True).print(plain(f"rltf: {line}"))
     raise SystemExit(status)
-
-
-class Stopped(SystemExit):
-    """The user wants the program to end at once.
-
-    Not a KeyboardInterrupt, which libraries take for their own, but of a kind that event loops let through.
-    """
 
 
 def run() -> None:

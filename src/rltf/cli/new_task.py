@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +19,10 @@ def new_task_command(name: str, rows: bool) -> None:
     """Writes NAME.py, or NAME.jsonl, and NAME.toml into the working directory."""
     if not _NAME.fullmatch(name):
         raise UserError(f"{name!r}: a task's name has letters, digits and _, and begins with a letter")
+    if name in sys.stdlib_module_names:
+        raise UserError(
+            f"{name!r}: is a module of Python's, which programs started here would miss; choose another name"
+        )
     data, recipe = ("rows.jsonl", "rows.toml") if rows else ("task.py", "task.toml")
     targets = {Path(name).with_suffix(Path(template).suffix): template for template in (data, recipe)}
     for path in targets:

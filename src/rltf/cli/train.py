@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rltf.cli.dry_run import dry_run
+from rltf.cli.inspect import print_left_out
 from rltf.cli.main import StopSignal, fail
 from rltf.cli.progress import RunProgress
 from rltf.config import RunConfig
@@ -97,6 +98,7 @@ def train_command(
         f"{config.trainer.groups_per_batch} x {config.trainer.group_size} rollouts, run directory {run.path}"
     )
     console.print(plain(opening), soft_wrap=True)
+    print_left_out(console, task)
     progress = RunProgress(console, config.trainer.steps)
     stop = StopSignal(lambda: progress.phase("stopping as soon as all is saved (again: at once)"))
     trainer = build_trainer(config, run_dir=run, engine=engine, task=task, observer=progress, stop_requested=stop)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 from rltf.errors import UserError
 from rltf.seeds import derive_seed
@@ -22,6 +22,7 @@ _WORD_OR_SYMBOL = re.compile(
     r"\w+|[+*/^=<>%|~\u00b1\u00d7\u00f7\u221a\u2264\u2265]|(?<![^\W\d_])-|-(?![^\W\d_])|(?<=[\d)])!"
 )
 _MOST = 200
+_Key: TypeAlias = Callable[["Item"], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,16 @@ class LeftOut:
     """The same question stood in the file before."""
     contaminated: int
     """Training problems that a test problem holds, or shares too many words in a row with."""
+    unusable: int = 0
+    """Problems of a data set whose attempts could not be scored."""
+
+    def __str__(self) -> str:
+        reasons = {
+            "repeated": self.repeated,
+            "shared with the test problems": self.contaminated,
+            "without a test that can be checked": self.unusable,
+        }
+        return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
 
 
 class ListedTask(ABC):
@@ -51,6 +62,9 @@ class ListedTask(ABC):
 
     name: str
     family: Family
+    same_by_answer: ClassVar[bool] = False
+    """Whether questions that differ by case or punctuation are the same only if their answers are. Of published sets,
+    which repeat their problems with answers in other words, they always are."""
 
     def __init__(
         self,
@@ -99,25 +113,38 @@ class ListedTask(ABC):
     @cached_property
     def _problems(self) -> tuple[dict[Split, Sequence[Item]], LeftOut]:
         train, test = self._read()
-        return split_items(train, test, self._sizes, self._data_seed, self._shared_words)
+        return split_items(
+            train, test, self._sizes, self._data_seed, self._shared_words, same_by_answer=self.same_by_answer
+        )
 
 
 def split_items(
-    train: Sequence[Item], test: Sequence[Item] | None, sizes: Mapping[str, int | None], seed: int, shared_words: int
+    train: Sequence[Item],
+    test: Sequence[Item] | None,
+    sizes: Mapping[str, int | None],
+    seed: int,
+    shared_words: int,
+    *,
+    same_by_answer: bool = False,
+    section: str = "task",
 ) -> tuple[dict[Split, Sequence[Item]], LeftOut]:
-    """Test problems in the order of their file, the others in a random order; no question stands in two splits."""
+    """Test problems in the order of their file, the others in a random order; no question stands in two splits.
+
+    `same_by_answer`: see `ListedTask`. `section` is where the sizes are set, for error messages.
+    """
+    key = _key_and_answer if same_by_answer else _key
     given = len(train) + len(test or ())
-    train = _distinct(train)
+    train = _distinct(train, key)
     if test is None:
         train = _shuffled(train, derive_seed(seed, "listed", "test"))
         count = sizes["test"] or min(_MOST, max(1, len(train) // 5))
         test, train = train[:count], train[count:]
     else:
-        test = _distinct(test)
+        test = _distinct(test, key)
         count = sizes["test"] or len(test)
         # All of the test file, also what is not used of it, stays out of training.
     repeated = given - len(train) - len(test)
-    clean = _clean(train, test, shared_words)
+    clean = _clean(train, test, shared_words, key)
     contaminated = len(train) - len(clean)
     clean = _shuffled(clean, derive_seed(seed, "listed", "train"))
     held = sizes["validation"] or min(_MOST, max(1, len(clean) // 10))
@@ -126,9 +153,9 @@ def split_items(
     found: dict[Split, Sequence[Item]] = {"train": rest[:wanted], "validation": validation, "test": test[:count]}
     for split, least in (("test", count), ("validation", held), ("train", wanted)):
         if len(found[split]) < max(1, least):  # type: ignore[index]
-            mend = "give more" if sizes[split] is None else f"lower task.{split}_size={sizes[split]}"
+            mend = "give more" if sizes[split] is None else f"lower {section}.{split}_size={sizes[split]}"
             raise UserError(
-                f"too few {split} problems: the files give {len(test)} for testing and {len(clean)} others "
+                f"too few {split} problems: there are {len(test)} for testing and {len(clean)} others "
                 f"({repeated} repeated and {contaminated} shared with the test are left out); {mend}"
             )
     return found, LeftOut(repeated=repeated, contaminated=contaminated)
@@ -139,14 +166,14 @@ def normal_words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
-def _distinct(items: Sequence[Item]) -> list[Item]:
+def _distinct(items: Sequence[Item], key: _Key) -> list[Item]:
     # The same text first, which is quick: a file may hold each of its rows a hundred times.
     exact: dict[str, Item] = {}
     for item in items:
         exact.setdefault(item.question, item)
     first: dict[tuple[str, ...], Item] = {}
     for item in exact.values():
-        first.setdefault(_key(item), item)
+        first.setdefault(key(item), item)
     return list(first.values())
 
 
@@ -156,14 +183,18 @@ def _key(item: Item) -> tuple[str, ...]:
     return tuple(_WORD_OR_SYMBOL.findall(normal)) or (item.question.strip(),)
 
 
-def _clean(train: Sequence[Item], test: Sequence[Item], shared_words: int) -> list[Item]:
+def _key_and_answer(item: Item) -> tuple[str, ...]:
+    return (*_key(item), "\0", item.answer)
+
+
+def _clean(train: Sequence[Item], test: Sequence[Item], shared_words: int, key: _Key) -> list[Item]:
     """The training items that no test item holds in part."""
-    equal = {_key(item) for item in test}
+    equal = {key(item) for item in test}
     runs = {run for item in test for run in _runs(normal_words(item.question), shared_words)}
     return [
         item
         for item in train
-        if _key(item) not in equal and runs.isdisjoint(_runs(normal_words(item.question), shared_words))
+        if key(item) not in equal and runs.isdisjoint(_runs(normal_words(item.question), shared_words))
     ]
 
 

@@ -9,8 +9,13 @@ from functools import cached_property
 from itertools import accumulate
 from random import Random
 
+from rltf.errors import UserError
 from rltf.tasks.base import Family, FeedbackLevel, Rubric, Task, rubric_of, score_all
+from rltf.tasks.listed import LeftOut, ListedTask
 from rltf.types import Problem, Score, Split
+
+_LONGEST_PASS = 10_000_000
+"""Training problems of a pass, whose order is drawn at once."""
 
 
 class Mixture:
@@ -100,6 +105,11 @@ class Mixture:
         shares = [weight / total for weight in self._weights]
         sizes = [part.size("train") for part in self.parts.values()]
         whole = max(size / share for size, share in zip(sizes, shares, strict=True))
+        if whole > _LONGEST_PASS:
+            raise UserError(
+                f"task.tasks: with these weights a pass over all parts takes {whole:.2g} problems; "
+                "raise the smallest weight"
+            )
         return list(accumulate(max(size, round(whole * share)) for size, share in zip(sizes, shares, strict=True)))
 
     def _alternating(self, split: Split) -> list[tuple[str, int]]:
@@ -121,6 +131,12 @@ class Mixture:
 def parts_of(task: Task) -> Mapping[str, Task]:
     """The tasks of a mixture by their labels, or the one task by its name."""
     return task.parts if isinstance(task, Mixture) else {task.name: task}
+
+
+def left_out_of(task: Task) -> dict[str, LeftOut]:
+    """By label, the problems of files that a task, or a part of a mixture, makes no use of; reads the files."""
+    listed = {label: part.left_out for label, part in parts_of(task).items() if isinstance(part, ListedTask)}
+    return {label: left_out for label, left_out in listed.items() if str(left_out)}
 
 
 def problem_of(task: Task, label: str, split: Split, index: int) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_serializer, model_validator
@@ -36,7 +37,8 @@ class PartConfig(Section):
     @model_validator(mode="after")
     def _has_label(self) -> PartConfig:
         if self.label is None:
-            object.__setattr__(self, "label", getattr(self.task, "label", self.task.name))
+            name = str(getattr(self.task, "label", self.task.name))
+            object.__setattr__(self, "label", re.sub(r"[^\w.:-]", "_", name)[:80])
         return self
 
     @model_serializer

@@ -12,7 +12,7 @@ from rltf.config.section import Rate
 from rltf.config.table import Table
 from rltf.config.tasks.base import TaskSection
 from rltf.config.tasks.listed import ListedConfig
-from rltf.rows import HUB
+from rltf.rows import HUB, is_hub_source, source_label
 
 _SUFFIXES = (".jsonl", ".parquet")
 
@@ -42,7 +42,7 @@ class RowsConfig(ListedConfig):
     """The field with the answer. With `scorer=judge` a row may have none; `judge.show_answer` shows it the others."""
     example_field: str | None = None
     """For `scorer=regex`: the field with an answer that the pattern matches, which stands for the right one wherever
-    one is shown. Unset: the pattern itself does."""
+    one is shown. Unset: the pattern itself does, and `rltf validate` holds only if it matches itself."""
     instruction: str | None = None
     """What is said behind each question about the form of the answer. Unset: what `answer_in` asks for."""
     answer_in: Literal["tags", "whole", "last_line"] = "tags"
@@ -62,8 +62,13 @@ class RowsConfig(ListedConfig):
     def _sources(self) -> RowsConfig:
         for field in ("path", "test_path"):
             source = getattr(self, field)
-            if source is not None and not source.startswith(HUB) and Path(source).suffix not in _SUFFIXES:
-                raise ValueError(f"{field}={source!r} is no .jsonl or .parquet file, nor hub:OWNER/NAME")
+            if source is None:
+                continue
+            known = is_hub_source(source) if source.startswith(HUB) else Path(source).suffix in _SUFFIXES
+            if not known:
+                raise ValueError(
+                    f"{field}={source!r} is no .jsonl or .parquet file, nor hub:OWNER/NAME[/SUBSET][@SPLIT]"
+                )
         return self
 
     @model_validator(mode="after")
@@ -110,10 +115,3 @@ class PythonConfig(TaskSection):
     def label(self) -> str:
         """The name of the file, which its problems bear in a mixture."""
         return source_label(self.path)
-
-
-def source_label(source: str) -> str:
-    """A short name for a file, or for a data set of a hub."""
-    if source.startswith(HUB):
-        return source.removeprefix(HUB).partition("@")[0].split("/")[1]
-    return Path(source).stem

@@ -92,6 +92,9 @@ def _from_tags(text: str, rubric: Rubric | None) -> tuple[str, list[float]] | Un
         return Unusable("unparseable", "it did not hold exactly one <feedback> ... </feedback>")
     if rubric is None:
         return blocks[0], []
+    # A score within the feedback may be a quotation of the attempt.
+    if _SCORE_TAG.search(blocks[0]):
+        return Unusable("unparseable", "a <score> stood within the feedback")
     scores = _SCORE.findall(text)
     if len(_SCORE_TAG.findall(text)) != 2 * len(scores) or not all(map(_NUMBER.fullmatch, scores)):
         return Unusable("unparseable", "a <score> ... </score> held no number")

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from random import Random
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, Family, Feedba
 from rltf.tasks.code.sandbox import Sandbox
 from rltf.tasks.code.shapes import NO_REFERENCE, Listing, Shape, read_listings
 from rltf.tasks.code.verdict import Verdict, cleaned, judge_function, judge_program
-from rltf.tasks.listed import Item, ListedTask
+from rltf.tasks.listed import Item, LeftOut, ListedTask
 from rltf.types import Problem, Score
 
 NO_CODE = "There is no complete ```python block."
@@ -77,8 +78,7 @@ class CodeTask(ListedTask):
         )
         self._verdicts: OrderedDict[tuple[str, int, str], Verdict] = OrderedDict()
         self._lock = threading.Lock()
-        self.without_tests = 0
-        """Problems of the files that are left out: their tests cannot be checked without trust in the attempt."""
+        self._without_tests = 0
 
     @cached_property
     def protections(self) -> tuple[str, ...]:
@@ -149,6 +149,11 @@ class CodeTask(ListedTask):
         words = f" {_words(text)} "
         return any(f" {_words(form)} " in words for form in _forms(listing.solution) if form.strip())
 
+    @property
+    def left_out(self) -> LeftOut:
+        """Also those whose tests cannot be checked without trust in the attempt."""
+        return replace(super().left_out, unusable=self._without_tests)
+
     def _read(self) -> tuple[Sequence[Item], Sequence[Item] | None]:
         # Before any attempt is scored: a scorer has no way to say that it cannot work.
         _ = self.protections
@@ -157,7 +162,7 @@ class CodeTask(ListedTask):
         if self._test is not None:
             test, more = read_listings(self._test, self._shape)
             left_out += more
-        self.without_tests = left_out
+        self._without_tests = left_out
         return [self._item(listing) for listing in train], None if test is None else [self._item(i) for i in test]
 
     def _item(self, listing: Listing) -> Item:

@@ -79,7 +79,7 @@ def judge_program(sandbox: Sandbox, code: str, cases: Sequence[Case]) -> Verdict
     frames: Frames = ()
     for number, case in enumerate(cases, start=1):
         run = sandbox.execute(code, case.stdin)
-        asked = f"on the input {short(case.stdin)!r} the program"
+        asked = f"on the input '{short(case.stdin)}' the program"
         match run.results:
             case [Unreadable() as refused]:
                 return _refused(refused, count)
@@ -95,8 +95,8 @@ def judge_program(sandbox: Sandbox, code: str, cases: Sequence[Case]) -> Verdict
             passed += 1
         elif not failure:
             wanted = short(str(case.accepted[0]).strip())
-            written = f"wrote {short(run.output.strip())!r}" if run.output.strip() else "wrote nothing"
-            failure = f"Test {number} of {count} fails: {asked} {written}, expected {wanted!r}."
+            written = f"wrote '{short(run.output.strip())}'" if run.output.strip() else "wrote nothing"
+            failure = f"Test {number} of {count} fails: {asked} {written}, expected '{wanted}'."
     return Verdict(tests=count, passed=passed, failure=failure, frames=frames)
 
 

@@ -43,6 +43,8 @@ class PythonTask:
 
     def problem(self, split: Split, index: int) -> Problem:
         """Problem `index` of a split."""
+        if not 0 <= index < self.size(split):
+            raise IndexError(f"{split} problem {index} of {self.size(split)}")
         return self._checked("problem", f"{split} {index}", lambda: self._task.problem(split, index), self._problem)
 
     def score(self, problem: Problem, text: str) -> Score:
@@ -98,7 +100,7 @@ class PythonTask:
         place = f"{self._file}: {method} of the task {self.name}, on {subject}"
         try:
             value = call()
-        except (UserError, IndexError):
+        except UserError:
             raise
         except Exception as error:
             raise TaskFailed(f"{place}: raised {describe(error, self._file)}") from error
@@ -129,13 +131,9 @@ def load_task(path: str, settings: Mapping[str, Any]) -> PythonTask:
     if fault:
         raise UserError(f"{place}: {cls.__name__} {fault}")
     checked = PythonTask(task, file)
-    try:
-        _try(checked)
-        again = PythonTask(cls(**settings), file).problem("test", 0)
-        if again != checked.problem("test", 0):
-            raise UserError(f"{place}: {cls.__name__} gives other problems each time; draw from the given seed alone")
-    except IndexError as error:
-        raise UserError(f"{place}: {cls.__name__} has no first test problem: {describe(error, file)}") from error
+    _try(checked)
+    if PythonTask(cls(**settings), file).problem("test", 0) != checked.problem("test", 0):
+        raise UserError(f"{place}: {cls.__name__} gives other problems each time; draw from the given seed alone")
     return checked
 
 
@@ -147,10 +145,12 @@ def _the_class(module: ModuleType, place: str) -> type[Any]:
         if isinstance(value, type)
         and value.__module__ == module.__name__
         and not name.startswith("_")
-        and any(hasattr(value, method) for method in ("score", "feedback"))
+        and any(callable(getattr(value, method, None)) for method in ("score", "feedback"))
     ]
     if not found:
-        raise UserError(f"{place}: the file defines no task, which is a class with problem, score and feedback")
+        raise UserError(
+            f"{place}: the file defines no task: a class that extends SimpleTask, or has problem, score and feedback"
+        )
     if len(found) > 1:
         names = ", ".join(cls.__name__ for cls in found)
         raise UserError(f"{place}: the file defines several tasks ({names}); let all names but one begin with _")
@@ -168,7 +168,7 @@ def _protocol_fault(task: Any) -> str:
         except (TypeError, ValueError):
             return f"has a method {method}{inspect.signature(function)}, which must take {signature}"
     if not isinstance(getattr(task, "name", None), str) or not _NAME.fullmatch(task.name):
-        return "has no name, a text of letters, digits and _ . : -"
+        return "has no name, a text of letters, digits and _ . : - (an __init__ of yours must call super().__init__())"
     if getattr(task, "family", None) not in get_args(Family):
         return f"has no family, one of {', '.join(get_args(Family))}"
     return ""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from random import Random
 from typing import Any
 
 from rltf.errors import UserError
-from rltf.rows import HUB, load_rows, text_of
+from rltf.rows import load_rows, source_label, text_of
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, Family, FeedbackLevel, Rubric, criticism_at
 from rltf.tasks.listed import Item, ListedTask
 from rltf.tasks.own.maths_scorer import MathsScorer
@@ -27,6 +26,7 @@ class RowsTask(ListedTask):
     """The task with its settings; `config.RowsConfig` says what each means."""
 
     family: Family = "general"
+    same_by_answer = True
 
     def __init__(
         self,
@@ -45,9 +45,7 @@ class RowsTask(ListedTask):
         **listed: Any,
     ) -> None:
         super().__init__(**listed)
-        # As RowsConfig.label has it.
-        hub = path.removeprefix(HUB).partition("@")[0].split("/")
-        self.name = hub[1] if path.startswith(HUB) and len(hub) > 1 else Path(path).stem
+        self.name = source_label(path)
         self._path, self._test_path = path, test_path
         self._question, self._answer, self._example = question_field, answer_field, example_field
         self._answer_in = answer_in
@@ -59,7 +57,14 @@ class RowsTask(ListedTask):
         return self._items(self._path), None if self._test_path is None else self._items(self._test_path)
 
     def _items(self, source: str) -> list[Item]:
-        items = [self._item(row, place) for place, row in load_rows(source)]
+        items: list[Item] = []
+        first: dict[str, tuple[str, str]] = {}
+        for place, row in load_rows(source):
+            item = self._item(row, place)
+            earlier, answer = first.setdefault(item.question, (place, item.answer))
+            if answer != item.answer:
+                raise UserError(f"{place}: asks the same as {earlier}, with another answer; remove one of them")
+            items.append(item)
         if not items:
             raise UserError(f"{source}: holds no rows")
         return items
@@ -67,8 +72,9 @@ class RowsTask(ListedTask):
     def _item(self, row: Any, place: str) -> Item:
         question = text_of(row, self._question, place)
         has_answer = not self._judged or row.get(self._answer.partition(".")[0]) is not None
-        gold = text_of(row, self._answer, place) if has_answer else ""
-        example = text_of(row, self._example, place) if self._example else gold
+        # Answers are read without the spaces around them, and so are these.
+        gold = text_of(row, self._answer, place).strip() if has_answer else ""
+        example = text_of(row, self._example, place).strip() if self._example else gold
         fault = self._scorer.check_gold(gold, example)
         if fault is not None and has_answer:
             raise UserError(f"{place}: {self._answer}: {fault}")

@@ -108,7 +108,7 @@ class NumericScorer:
     """The answer's value."""
 
     def __init__(self, tolerance: float) -> None:
-        self._tolerance = Fraction(tolerance)
+        self._tolerance = Fraction(str(tolerance))
 
     def check_gold(self, gold: str, example: str) -> str | None:
         """It must be a number."""
@@ -159,6 +159,8 @@ class RegexScorer:
         try:
             if _matches(gold, answer, partial=False):
                 return RIGHT
+            if answer == gold:  # What a policy that never sees the pattern does not write, but `rltf validate` does.
+                return Verdict(correct=False, fault="This pattern does not match itself; set task.example_field.")
             return Verdict(correct=False, fault=_first_misfit(gold, answer))
         except TimeoutError:
             fault = f"The answer could not be compared within {_MATCH_SECONDS:g} seconds and counts as wrong."

@@ -196,7 +196,10 @@ class _Given:
         items = [task._posed(posed) for posed in task.problems()]
         sizes = {"train": task.train_size, "validation": task.validation_size, "test": task.test_size}
         # The user's own problems may well be alike; none stands in two splits.
-        self._items, _ = split_items(items, None, {k: v or None for k, v in sizes.items()}, task.data_seed, 0)
+        given = {split: size or None for split, size in sizes.items()}
+        self._items, _ = split_items(
+            items, None, given, task.data_seed, 0, same_by_answer=True, section="task.settings"
+        )
 
     def size(self, split: Split) -> int:
         return len(self._items[split])
