@@ -169,7 +169,7 @@ def test_a_label_from_a_file_s_name_survives_json() -> None:
 
 def test_a_weight_that_asks_for_an_endless_pass_is_refused() -> None:
     task = Mixture({"a": (echo("alpha", 30, 6), 1.0), "b": (echo("beta", 5, 3), 1e-12)})
-    with pytest.raises(UserError, match="a pass over all parts takes 5e[+]12 problems; raise the smallest weight"):
+    with pytest.raises(UserError, match=r"a pass over all parts takes 5e[+]12 problems; raise the smallest weight"):
         task.size("train")
 
 
