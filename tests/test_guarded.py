@@ -248,5 +248,5 @@ def test_a_file_beside_the_user_is_not_taken_for_a_module(tmp_path: Path, monkey
 
 def test_a_function_that_is_not_there_is_an_error_of_ours() -> None:
     missing = GuardedFunction("rltf.guarded:nothing", seconds=1.0, megabytes=512, workers=1)
-    with pytest.raises(UserError, match=r"did not start; `python -P -m rltf.guarded rltf.guarded:nothing 512` says why"):
+    with pytest.raises(UserError, match=r"did not start; `python -P -m rltf.guarded rltf.*512` says why"):
         missing()
