@@ -14,7 +14,7 @@ from rltf.config_load import load_config
 from rltf.evaluate import Evaluation, evaluate
 from rltf.registry import build_engine, build_evaluation_collector, build_task
 from rltf.renderer import Renderer
-from rltf.tasks.binary_matrix import distances, extract_matrix, locate, write_matrix
+from rltf.tasks.binary_matrix import distances, extract_matrix, locate, mark, write_matrix
 
 
 def test_the_model_is_small() -> None:
@@ -103,6 +103,23 @@ def test_feedback_in_the_corpus_describes_the_change_and_nothing_else() -> None:
             cells = [(r, c) for r, row in enumerate(before) for c, cell in enumerate(row) if cell != after[r][c]]
             assert feedback == "\n".join(locate(r, c, before[r][c] < after[r][c]) for r, c in cells)
     assert located > 200
+
+
+def test_marks_in_the_corpus_describe_the_change_and_nothing_else() -> None:
+    rng, speaker = Random(4), MatrixSpeaker("marks")
+    marked = 0
+    for _ in range(200):
+        problem = speaker.question(rng, 1.0)
+        attempt = speaker.ignorant_attempt(problem, rng)
+        feedback, revision = speaker.random_revision(problem, attempt, rng)
+        before, after = extract_matrix(attempt), extract_matrix(revision)
+        assert not isinstance(before, str)
+        assert not isinstance(after, str)
+        assert write_matrix(after) != problem.answer
+        if feedback[0].isdigit() and not feedback.endswith("wrong."):
+            marked += 1
+            assert feedback == mark(before, after)
+    assert marked > 120
 
 
 def test_the_tokenizer_spends_few_tokens_on_the_task_and_reads_any_text() -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from rltf.builtin import builtin_directory
+
 RECIPES = Path(__file__).parent.parent / "recipes"
 PUZZLES = ("binary_matrix", "knights_and_knaves", "shortest_path")
 SMALL = (
@@ -410,3 +412,12 @@ def test_build_builtin_gives_the_same_bytes_twice(tmp_path: Path) -> None:
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert "exists already" in rltf("build-builtin", "--out", "a", cwd=tmp_path, status=2).stderr
+
+
+def test_build_builtin_schools_the_shipped_model_further_in_marks(tmp_path: Path) -> None:
+    rltf("build-builtin", "--marks", "--out", "a", "--steps", "1", cwd=tmp_path)
+    shipped = Path(builtin_directory())
+    for path in sorted((tmp_path / "a").iterdir()):
+        assert (path.read_bytes() == (shipped / path.name).read_bytes()) == (path.name != "model.safetensors"), (
+            path.name
+        )

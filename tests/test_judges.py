@@ -264,6 +264,7 @@ def test_a_function_that_cannot_be_loaded_is_one_clear_line(
         (["feedback.source=llm"], "judge.model is not set"),
         (["judge.model=x"], "never asks it"),
         (["feedback.level=hint"], "gives no hints"),
+        (["feedback.level=marks", "task.name=shortest_path"], "gives no marks"),
         (["feedback.source=llm", "judge.model=x", "judge.key_env=sk-abc"], "not the name of an environment variable"),
         (
             ["feedback.source=llm", "judge.model=x", "judge.base_url=http://me:key@host/"],

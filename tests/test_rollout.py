@@ -211,23 +211,36 @@ def test_prompts_and_completions_are_recorded_as_the_policy_had_them(renderer: R
         assert turn.completion.tokens == renderer.completion(turn.text)
 
 
-@pytest.mark.parametrize("form", ["continued", "single_message"])
-def test_later_prompts_have_the_form_that_the_settings_name(renderer: Renderer, form: Any) -> None:
+@pytest.mark.parametrize(
+    ("form", "lengths"), [("continued", [1, 3, 5]), ("newest", [1, 3, 3]), ("single_message", [1, 1, 1])]
+)
+def test_later_prompts_have_the_form_that_the_settings_name(renderer: Renderer, form: Any, lengths: list[int]) -> None:
     group, _, _ = play(renderer, [[[WRONG]], [[WORSE]], [[RIGHT]]], ["One.", "Two."], horizon=3, conversation=form)
     first, second, third = (turn.messages for turn in only(group).turns)
     assert first == first_turn(PROBLEM)
     assert second == next_turn(PROBLEM, first, WRONG, "One.", form)
     assert third == next_turn(PROBLEM, second, WORSE, "Two.", form)
-    assert [len(messages) for messages in (first, second, third)] == ([1, 3, 5] if form == "continued" else [1, 1, 1])
+    assert [len(messages) for messages in (first, second, third)] == lengths
 
 
 def test_a_single_message_forgets_earlier_turns_and_a_conversation_does_not(renderer: Renderer) -> None:
-    for form, remembered in (("continued", True), ("single_message", False)):
+    for form, remembered in (("continued", True), ("newest", False), ("single_message", False)):
         script = [[["first try"]], [["second try"]], [[RIGHT]]]
         group, _, _ = play(renderer, script, ["One.", "Two."], horizon=3, conversation=form)
         read = "\n".join(message.content for message in only(group).turns[2].messages)
         assert all(text in read for text in (PROBLEM.prompt, "second try", "Two."))
         assert all((text in read) == remembered for text in ("first try", "One."))
+
+
+def test_where_earlier_turns_are_forgotten_the_judge_is_asked_about_the_newest_attempt_alone(
+    renderer: Renderer,
+) -> None:
+    script = [[["first try"]], [["second try"]], [[RIGHT]]]
+    for form in ("continued", "newest"):
+        group, _, _ = play(renderer, script, ["One.", "Two."], horizon=3, conversation=form)
+        first, second, _ = only(group).turns
+        assert first.feedback_messages == first.messages == first_turn(PROBLEM)
+        assert second.feedback_messages == (first_turn(PROBLEM) if form == "newest" else second.messages)
 
 
 def test_feedback_that_spells_control_tokens_or_fields_opens_no_turn(renderer: Renderer) -> None:

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from rltf.types import Message, Problem
 
-ConversationForm: TypeAlias = Literal["continued", "single_message"]
+ConversationForm: TypeAlias = Literal["continued", "newest", "single_message"]
 
 SECOND_TURN = (
     "{feedback}\n\nAnswer the original question afresh, as if for the first time, without mentioning this feedback."
@@ -38,14 +38,14 @@ def next_turn(
     """x_{h+1} = f(x_h, y_h, c_h), from the conversation `messages` that the attempt answered.
 
     `continued` goes on with the conversation: the attempt as the assistant's, then the feedback with the
-    request to answer afresh, so that y_{h+1} reads like a first answer. `single_message` puts question,
-    attempt and feedback into one message and forgets earlier turns.
+    request to answer afresh, so that y_{h+1} reads like a first answer. `newest` forgets earlier turns,
+    so that every later prompt looks like the second. So does `single_message`, which puts all into one message.
     """
     if form == "single_message":
         fields = {"question": problem.prompt, "attempt": attempt, "feedback": feedback}
         return (Message(role="user", content=substitute(SINGLE_MESSAGE, fields)),)
     return (
-        *messages,
+        *(first_turn(problem) if form == "newest" else messages),
         Message(role="assistant", content=attempt),
         Message(role="user", content=substitute(SECOND_TURN, {"feedback": feedback})),
     )

@@ -64,6 +64,7 @@ class _Episode:
             completion=attempt.completion,
             text=text,
             score=score,
+            judged_after=attempt.judged_after,
         )
         self.rollout.turns.append(turn)
         return True
@@ -77,7 +78,7 @@ class _Episode:
             score=newest.score,
             truncated=newest.completion.finish is Finish.LENGTH,
             history=tuple(self.rollout.turns[:-1]),
-            messages=newest.messages,
+            messages=newest.feedback_messages,
             sibling=self.sibling,
         )
 
@@ -90,6 +91,7 @@ class _Attempt:
     messages: tuple[Message, ...]
     prompt: Tokens
     completion: Completion
+    judged_after: tuple[Message, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +167,11 @@ class RolloutCollector:
         if not asked:
             return []
         completions = self.generate([prompt for *_, prompt in asked], 1, sampling, seed)
-        return [_Attempt(*of, completion) for of, (completion,) in zip(asked, completions, strict=True)]
+        forgets = self.config.conversation == "newest"
+        return [
+            _Attempt(episode, messages, prompt, completion, first_turn(episode.rollout.problem) if forgets else None)
+            for (episode, messages, prompt), (completion,) in zip(asked, completions, strict=True)
+        ]
 
     def _score(self, attempts: Sequence[_Attempt], seed: int) -> list[_Episode]:
         """Adds each attempt with its score to its rollout; returns the episodes whose attempt has one.

@@ -122,7 +122,7 @@ class FeedbackRequest:
     """The token limit cut the attempt."""
     history: tuple[Turn, ...] = ()
     messages: tuple[Message, ...] = ()
-    """The conversation that the attempt answers."""
+    """The conversation behind which feedback is asked for: the one that the attempt answers, or the question alone."""
     sibling: int = 0
     """Index of the rollout in its group."""
 
@@ -186,6 +186,13 @@ class Turn:
     """log pi_initial(y_h | x_h) per token, shape `[T]`. Filled only where a KL penalty asks for it."""
     sampled: bool = True
     """Whether the policy wrote it. A response from a log has no log-probabilities and no policy gradient."""
+    judged_after: tuple[Message, ...] | None = None
+    """The conversation behind which feedback on the attempt is asked for, where it is not the one that it answers."""
+
+    @property
+    def feedback_messages(self) -> tuple[Message, ...]:
+        """The conversation behind which feedback on the attempt is asked for."""
+        return self.messages if self.judged_after is None else self.judged_after
 
 
 class RolloutStatus(StrEnum):

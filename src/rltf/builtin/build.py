@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from rltf.builtin import builtin_directory
 from rltf.builtin.corpus import Speaker, exchanges
 from rltf.builtin.matrix_speaker import MatrixSpeaker
 from rltf.builtin.path_speaker import PathSpeaker
@@ -31,7 +33,7 @@ class Phase:
 
     steps: int
     dialogues: tuple[int, ...]
-    """Dialogues per step in each language of `SPEAKERS`."""
+    """Dialogues per step of each speaker."""
     rising_until: float = 0.0
     """The share of the steps over which the difficulty of the corpus rises from 0 to 1."""
     learning_rate: float = 1.5e-3
@@ -60,6 +62,8 @@ class Recipe:
     )
 
 
+MARKS = Phase(steps=400, dialogues=(16,), learning_rate=1e-3)
+"""Further schooling of the finished model, in another form of feedback."""
 SPEAKERS: tuple[Speaker, ...] = (MatrixSpeaker(), PathSpeaker(), PeopleSpeaker())
 
 
@@ -69,12 +73,30 @@ def build(recipe: Recipe, path: Path, progress: Callable[[int, Mapping[str, floa
     _write_untrained(recipe, path)
     done = 0
     for phase in recipe.phases:
-        _school(recipe, phase, path, done, progress)
+        _school(recipe, phase, path, done, progress, SPEAKERS)
         done += phase.steps
 
 
+def school_in_marks(
+    recipe: Recipe, steps: int, path: Path, progress: Callable[[int, Mapping[str, float]], None]
+) -> None:
+    """Writes the shipped model after further schooling in Binary Matrix, with `feedback.level=marks`.
+
+    Its attempts stay as ignorant, and the targets of its revisions as random, as before.
+    """
+    torch.set_num_threads(1)  # Fixed, as in a recipe; so small a schooling needs no more.
+    shutil.copytree(builtin_directory(), path)
+    done = sum(phase.steps for phase in recipe.phases)
+    _school(recipe, replace(MARKS, steps=steps), path, done, progress, (MatrixSpeaker("marks"),))
+
+
 def _school(
-    recipe: Recipe, phase: Phase, path: Path, done: int, progress: Callable[[int, Mapping[str, float]], None]
+    recipe: Recipe,
+    phase: Phase,
+    path: Path,
+    done: int,
+    progress: Callable[[int, Mapping[str, float]], None],
+    speakers: Sequence[Speaker],
 ) -> None:
     engine = TorchEngine(
         TorchEngineConfig(model=str(path), device="cpu"),
@@ -85,7 +107,7 @@ def _school(
         rng = Random(derive_seed(recipe.seed, "corpus", done + step))
         rising = phase.rising_until * phase.steps
         difficulty = min(1.0, step / rising) if rising else 1.0
-        samples = _samples(phase, engine.renderer, rng, difficulty)
+        samples = _samples(phase, speakers, engine.renderer, rng, difficulty)
         tokens = sum(len(sample.completion_tokens) for sample in samples)
         metrics = engine.forward_backward(samples, float(tokens))
         engine.optim_step(_learning_rate(phase, step))
@@ -93,11 +115,13 @@ def _school(
     engine.export(path)
 
 
-def _samples(phase: Phase, renderer: Renderer, rng: Random, difficulty: float) -> list[TrainingSample]:
+def _samples(
+    phase: Phase, speakers: Sequence[Speaker], renderer: Renderer, rng: Random, difficulty: float
+) -> list[TrainingSample]:
     """The replies of a step's dialogues, each with its prompt; the dialogues' task and kind are the component."""
     samples: list[TrainingSample] = []
-    speakers = [speaker for speaker, dialogues in zip(SPEAKERS, phase.dialogues, strict=True) for _ in range(dialogues)]
-    for index, speaker in enumerate(speakers):
+    speaking = [speaker for speaker, dialogues in zip(speakers, phase.dialogues, strict=True) for _ in range(dialogues)]
+    for index, speaker in enumerate(speaking):
         for exchange in exchanges(speaker, rng, difficulty):
             reply = renderer.completion(exchange.reply)
             samples.append(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from random import Random
+from typing import Literal
 
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK
-from rltf.tasks.binary_matrix import Matrix, distances, extract_matrix, locate, pose, write_matrix
+from rltf.tasks.binary_matrix import Matrix, distances, extract_matrix, locate, mark, pose, write_matrix
 from rltf.types import Problem
 
 SIDES = (2, 3, 4)
@@ -22,7 +23,13 @@ NO_ANSWER = "There is no answer between <answer> and </answer>."
 
 
 class MatrixSpeaker:
-    """Questions with matrices of any density, blind guesses, random changes and their description."""
+    """Questions with matrices of any density, blind guesses, random changes and their description.
+
+    A change is described by `located` feedback, or by `marks`.
+    """
+
+    def __init__(self, level: Literal["located", "marks"] = "located") -> None:
+        self._marks = level == "marks"
 
     def question(self, rng: Random, difficulty: float) -> Problem:
         """A random matrix with at least one 0 and one 1: without a 1, there is nothing to be ignorant of."""
@@ -70,6 +77,8 @@ class MatrixSpeaker:
             feedback = "1 cell is wrong." if len(changed) == 1 else f"{len(changed)} cells are wrong."
         else:
             old = [cell for row in matrix for cell in row]
+            if self._marks:
+                return mark(matrix, _rows(cells, side)), _answer(cells, side)
             feedback = "\n".join(locate(i // side, i % side, cells[i] > old[i]) for i in changed)
         return feedback, _answer(cells, side)
 

@@ -9,25 +9,27 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rltf.builtin.build import Recipe, build
+from rltf.builtin.build import MARKS, Recipe, build, school_in_marks
 from rltf.errors import UserError
 from rltf.report import plain
 
 
-def build_command(out: Path, seed: int, steps: int | None) -> None:
-    """Builds the model into a new directory."""
+def build_command(out: Path, seed: int, steps: int | None, marks: bool) -> None:
+    """Builds the model into a new directory, or the shipped one schooled further in marks."""
     if out.exists():
         raise UserError(f"--out {out}: exists already; choose another directory or remove it")
     recipe = Recipe(seed=seed)
-    if steps is not None:
+    if steps is not None and not marks:
         recipe = replace(recipe, phases=(replace(recipe.phases[0], steps=steps),))
-    total = sum(phase.steps for phase in recipe.phases)
+    before = sum(phase.steps for phase in recipe.phases) if marks else 0
+    total = (steps or MARKS.steps) if marks else sum(phase.steps for phase in recipe.phases)
     console = Console()
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         job = bar.add_task("pretraining", total=total)
 
         def show(step: int, metrics: Mapping[str, float]) -> None:
+            step -= before
             bar.update(job, completed=step + 1)
             if not console.is_terminal and (step + 1) % 50 == 0:
                 figures = "  ".join(
@@ -35,5 +37,8 @@ def build_command(out: Path, seed: int, steps: int | None) -> None:
                 )
                 console.print(f"step {step + 1}/{total}  {figures}", highlight=False, soft_wrap=True)
 
-        build(recipe, out, show)
+        if marks:
+            school_in_marks(recipe, total, out, show)
+        else:
+            build(recipe, out, show)
     console.print(plain(f"wrote {out}"))

@@ -180,12 +180,15 @@ def annotate(
 def build_builtin(
     out: Annotated[Path, typer.Option(help="Where the model is written; must not exist.")] = Path("builtin-model"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and corpus.")] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, help="A shorter schooling of one phase, for trials.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="A shorter schooling, of one phase, for trials.")] = None,
+    marks: Annotated[
+        bool, typer.Option("--marks", help="School the shipped model further, in feedback.level=marks, instead.")
+    ] = False,
 ) -> None:
     """Make the built-in model anew. The same seed on the same machine gives the same bytes."""
     from rltf.cli.build import build_command
 
-    build_command(out, seed, steps)
+    build_command(out, seed, steps, marks)
 
 
 @judge_app.command("try")

@@ -33,9 +33,10 @@ class FeedbackConfig(Section):
     function: str | None = None
     """`path/to/file.py:name` of the source `function`: called with problem, attempt, score and history, it returns a
     text, or None where it has nothing to say."""
-    level: Literal["hint", "located", "count", "correctness"] = "located"
+    level: Literal["hint", "marks", "located", "count", "correctness"] = "located"
     """How much `rules` say: where and how, how many errors, or only that it is wrong. `hint` (Knights and Knaves
-    alone): where, and one role that is wrong."""
+    alone): where, and one role that is wrong. `marks` (Binary Matrix alone): in the answer's layout, 0 for a cell that
+    is right, 1 for one that should be larger, 2 for one that should be smaller."""
     constant_text: Annotated[str, Field(min_length=1)] = "Try again."
     """What the source `constant` says."""
     about: Literal["attempt", "shuffled", "other_problem"] = "attempt"

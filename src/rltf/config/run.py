@@ -30,8 +30,9 @@ class RolloutConfig(Section):
     """Ask for feedback on correct attempts too (for feedback modelling, or to go on after success)."""
     feedback_on_last: bool = False
     """Ask for feedback on the last turn's attempts too, which only feedback modelling can use."""
-    conversation: Literal["continued", "single_message"] = "continued"
-    """Whether a later prompt continues the conversation or restates all in one message."""
+    conversation: Literal["continued", "newest", "single_message"] = "continued"
+    """A later prompt continues the conversation (`continued`), or holds the question, the newest attempt and its
+    feedback alone, as a conversation (`newest`) or in one message (`single_message`)."""
     max_new_tokens: Positive = 32
     """Token limit of one attempt."""
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
@@ -146,12 +147,13 @@ class RunConfig(Section):
         return data | named
 
     @model_validator(mode="after")
-    def _hints(self) -> RunConfig:
-        # A task of the user's may have hints too.
-        hinting = {"knights_and_knaves", "python"}
-        if self.feedback.level == "hint" and hinting.isdisjoint(task.name for task in single_tasks(self.task)):
+    def _special_levels(self) -> RunConfig:
+        level = self.feedback.level
+        giver = {"hint": "knights_and_knaves", "marks": "binary_matrix"}.get(level)
+        # A task of the user's may have them too.
+        if giver and {giver, "python"}.isdisjoint(task.name for task in single_tasks(self.task)):
             raise ValueError(
-                f"feedback.level=hint: {self.task.name} gives no hints, knights_and_knaves alone does; "
+                f"feedback.level={level}: {self.task.name} gives no {level.removesuffix('s')}s, {giver} alone does; "
                 "set feedback.level=located"
             )
         return self

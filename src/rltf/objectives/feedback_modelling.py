@@ -46,7 +46,7 @@ class FeedbackModelling:
                 weight = coefficient / len(tokens) if fm.normalize == "token_mean" else coefficient
                 samples.append(
                     TrainingSample(
-                        prompt_tokens=self.renderer.prompt(feedback_request(turn.messages, turn.text)),
+                        prompt_tokens=self.renderer.prompt(feedback_request(turn.feedback_messages, turn.text)),
                         completion_tokens=tokens,
                         weights=np.full(len(tokens), weight, dtype=np.float32),
                         loss="cross_entropy",

@@ -9,9 +9,9 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from rltf.types import Problem, Score, Split
 
-FeedbackLevel: TypeAlias = Literal["hint", "located", "count", "correctness"]
-"""From the most telling to the least; a task that has no hints locates instead, and a config that asks for them is
-refused."""
+FeedbackLevel: TypeAlias = Literal["hint", "marks", "located", "count", "correctness"]
+"""From the most telling to the least; a task that has no hints or marks locates instead, and a config that asks for
+them is refused."""
 
 Family: TypeAlias = Literal["puzzle", "maths", "writing", "code", "general"]
 """The kinds of task that an LLM judge has a prompt of its own for."""

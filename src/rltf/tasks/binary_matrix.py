@@ -124,7 +124,10 @@ class BinaryMatrix(Puzzle):
         )
 
     def _criticise(self, problem: Problem, text: str, level: FeedbackLevel) -> str:
-        """Says what is wrong with the attempt; `located` names the cells and the direction, never the value."""
+        """Says what is wrong with the attempt; `located` names the cells and the direction, never the value.
+
+        `marks` says the same of every cell, right ones too, in the answer's own layout.
+        """
         matrix = extract_matrix(text)
         if isinstance(matrix, str):
             return matrix
@@ -134,6 +137,8 @@ class BinaryMatrix(Puzzle):
         wrong = _wrong_cells(problem, matrix)
         if level == "count":
             return "1 cell is wrong." if len(wrong) == 1 else f"{len(wrong)} cells are wrong."
+        if level == "marks":
+            return mark(matrix, problem.metadata["solution"])
         return "\n".join(locate(row, column, too_small) for row, column, too_small in wrong)
 
     def perturbations(self, problem: Problem, rng: Random) -> Iterator[str]:
@@ -161,6 +166,18 @@ class BinaryMatrix(Puzzle):
 def locate(row: int, column: int, too_small: bool) -> str:
     """One sentence of located feedback; row and column count from 0 here and from 1 in the text."""
     return f"Row {row + 1}, column {column + 1} should be {'larger' if too_small else 'smaller'}."
+
+
+def mark(matrix: Matrix, target: Matrix) -> str:
+    """A digit for each cell: 0 where it is as in `target`, 1 where it should be larger, 2 where smaller."""
+    return write_matrix(
+        tuple(
+            tuple(
+                0 if cell == wanted else 1 if cell < wanted else 2 for cell, wanted in zip(row, wanted_row, strict=True)
+            )
+            for row, wanted_row in zip(matrix, target, strict=True)
+        )
+    )
 
 
 def _freeze(rows: Iterable[Iterable[int]]) -> Matrix:

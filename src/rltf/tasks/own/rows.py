@@ -112,7 +112,7 @@ class RowsTask(ListedTask):
         if self._judged:
             return INCORRECT_FEEDBACK if level == "correctness" else criticism_at(level, score)
         verdict = self._verdict(problem, self._extract(text))
-        told = level in ("hint", "located") or (level == "count" and verdict.form_fault)
+        told = level not in ("count", "correctness") or (level == "count" and verdict.form_fault)
         return verdict.fault if told else INCORRECT_FEEDBACK
 
     def write_answer(self, answer: str) -> str:
