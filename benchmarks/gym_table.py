@@ -22,6 +22,7 @@ SHORT = {
     "the gold answer scores 1": "gold",
     "a perturbed answer scores below 1": "wrong answers",
     "garbage scores 0 with an explanation and does not raise": "garbage",
+    "no constant answer is right": "constants",
     "no feedback reveals the answer": "leaks",
     "no problem stands twice, within or across splits": "distinct",
 }

@@ -400,7 +400,7 @@ def test_a_full_disk_is_one_clear_line_and_the_run_resumes(tiny_model: Path, tmp
 def test_tasks_and_validate(tmp_path: Path) -> None:
     assert "binary_matrix" in rltf("tasks", cwd=tmp_path).stdout
     done = rltf("validate", "binary_matrix", "--problems", "5", cwd=tmp_path)
-    assert done.stdout.count("holds") == 5
+    assert done.stdout.count("holds") == 6
     assert "unknown" in rltf("validate", "chess", cwd=tmp_path, status=2).stderr
 
 

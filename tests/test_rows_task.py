@@ -429,7 +429,7 @@ def test_a_number_is_given_away_in_any_writing(tmp_path: Path) -> None:
 def test_rows_hold_what_every_task_must(rows: list[dict[str, Any]], settings: dict[str, Any], tmp_path: Path) -> None:
     checks = validate(make(write(tmp_path / "rows.jsonl", rows), **settings), 10)
     assert [failure for check in checks for failure in check.failures] == []
-    assert len(checks) == 5 and all(check.passed for check in checks)
+    assert len(checks) == 6 and all(check.passed for check in checks)
     # Of what a pattern does not match, nobody knows an example.
     empty = ["a perturbed answer scores below 1"] if settings.get("scorer") == "regex" else []
     assert [check.name for check in checks if not check.checked] == empty

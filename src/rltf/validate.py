@@ -9,7 +9,8 @@ from random import Random
 from typing import get_args
 
 from rltf.seeds import derive_seed
-from rltf.tasks.base import FeedbackLevel, Task, rubric_of
+from rltf.tasks.base import FeedbackLevel, Task, rubric_of, score_all
+from rltf.tasks.gym.forms import same_part
 from rltf.types import Problem, Split
 
 GARBAGE = (
@@ -28,9 +29,37 @@ GARBAGE = (
     "\u0660 \u0661 \u2460 {answer} {0} %s <|end|>",
     "I do not know.",
 )
-
+CONSTANTS = (
+    "",
+    "0",
+    "1",
+    "-1",
+    "2",
+    "10",
+    "0.5",
+    "1/2",
+    "1/0",
+    "nan",
+    "inf",
+    "[]",
+    "[[]]",
+    "{}",
+    "()",
+    "True",
+    "False",
+    "yes",
+    "no",
+    "None",
+    "A",
+    "a",
+)
+"""Answers that a policy may give to every problem alike."""
 
 _SHORT = 3
+_GOLDS = 3
+"""How many of the gold answers are tried on the other problems."""
+_BY_CHANCE = 0.25
+"""The share of the problems with other gold answers on which one answer may be right too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +104,7 @@ def validate(task: Task, problems_per_split: int, seed: int = 0) -> list[Check]:
             "garbage scores 0 with an explanation and does not raise",
             (_garbage(task, problem, text) for problem in problems for text in GARBAGE),
         ),
+        _no_constant(task, problems),
         _no_leak(task, problems, rng),
         disjoint,
     ]
@@ -108,6 +138,27 @@ def _garbage(task: Task, problem: Problem, text: str) -> str:
     if score.reward == 0.0 and not score.correct and score.explanation:
         return ""
     return f"{_place(problem)}: {text[:60]!r} scores {score.reward} ({score.explanation!r})"
+
+
+def _no_constant(task: Task, problems: list[Problem]) -> Check:
+    """Holds where no answer is right whatever is asked.
+
+    Where few answers are possible, "yes" is right on half of the problems: on those whose gold answer it is, which do
+    not count. On the others it may be right by chance, as where a problem has several right answers.
+    """
+    failures: list[str] = []
+    constants = tuple(dict.fromkeys((*CONSTANTS, *(problem.answer for problem in problems[:_GOLDS]))))
+    for constant in constants:
+        others = [problem for problem in problems if not same_part(constant, problem.answer)]
+        try:
+            scores = score_all(task, [(problem, task.write_answer(constant)) for problem in others])
+        except Exception as error:  # as above
+            failures.append(f"{constant!r} raises {error!r}")
+            continue
+        right = sum(score.reward == 1.0 for score in scores)
+        if right > max(1, _BY_CHANCE * len(others)):
+            failures.append(f"{constant[:60]!r} scores 1 on {right} of {len(others)} problems with other answers")
+    return Check(name="no constant answer is right", checked=len(constants), failures=tuple(failures))
 
 
 def _no_leak(task: Task, problems: list[Problem], rng: Random) -> Check:

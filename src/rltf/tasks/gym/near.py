@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from random import Random
 from string import ascii_lowercase
 
-from rltf.tasks.gym.forms import form_of, read_json, same_part
+from rltf.tasks.gym.forms import form_of, read_json, read_number, same_part
 
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
 _OPPOSITES = {"yes": "No", "no": "Yes", "true": "False", "false": "True", "on": "off", "off": "on", "0": "1", "1": "0"}
@@ -22,6 +22,19 @@ def near_answers(right: str, rng: Random) -> Iterator[str]:
         if text.strip() and text.strip() not in seen:
             seen.add(text.strip())
             yield text.strip()
+
+
+def wrong_in_any_notation(right: str, rng: Random) -> Iterator[str]:
+    """What no scorer may take for right: the answer denied, a number with the other sign, a word or number in doubt."""
+    right = right.strip()
+    yield f"not {right}"
+    if form_of(right).kind not in ("number", "word"):
+        return
+    other = next(near_answers(right, rng), None)
+    if other is not None:
+        yield f"{right} or {other}"
+    if read_number(right):
+        yield right[1:] if right.startswith("-") else f"-{right.removeprefix('+')}"
 
 
 def _candidates(right: str, rng: Random) -> Iterator[str]:

@@ -16,8 +16,8 @@ from typing import Any
 from rltf.errors import UserError
 from rltf.guarded import Failed, GuardedFunction
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, TRUNCATED_FEEDBACK, FeedbackLevel
-from rltf.tasks.gym import forms, leaks
-from rltf.tasks.gym.near import near_answers
+from rltf.tasks.gym import forms, leaks, refusals
+from rltf.tasks.gym.near import near_answers, wrong_in_any_notation
 from rltf.tasks.puzzle import EMPTY_ANSWER, NO_ANSWER, Puzzle, last_answer, malformed
 from rltf.types import Problem, Score, Split
 
@@ -100,25 +100,45 @@ class ReasoningGym(Puzzle):
     def score_many(self, attempts: Sequence[tuple[Problem, str]]) -> list[Score]:
         """The dataset's verdict on each attempt; distinct answers are scored once, several at a time."""
         answers = [_extract(text) for _, text in attempts]
+        refused = [
+            refusals.before_scoring(answer, problem.answer)
+            for (problem, _), (answer, _) in zip(attempts, answers, strict=True)
+        ]
         if len(self._scores) > _KEPT:
             self._scores.clear()
         asked = {
             _key(problem, answer): (problem, answer)
-            for (problem, _), (answer, reason) in zip(attempts, answers, strict=True)
-            if not reason and _key(problem, answer) not in self._scores
+            for (problem, _), (answer, reason), why in zip(attempts, answers, refused, strict=True)
+            if not reason and not why and _key(problem, answer) not in self._scores
         }
         verdicts = _scorers().map([self._call(problem, answer) for problem, answer in asked.values()])
         self._scores.update(zip(asked, map(_verdict, verdicts), strict=True))
         return [
             malformed(reason, answer or None)
             if reason
-            else _judged(self._scores[_key(problem, answer)], problem, answer)
-            for (problem, _), (answer, reason) in zip(attempts, answers, strict=True)
+            else self._judged(Failed(why) if why else self._scores[_key(problem, answer)], problem, answer)
+            for (problem, _), (answer, reason), why in zip(attempts, answers, refused, strict=True)
         ]
 
     def _call(self, problem: Problem, answer: str) -> tuple[Any, ...]:
         place = problem.metadata
         return "score", self._dataset, self._options, place["seed"], place["position"], place["digest"], answer
+
+    def _judged(self, verdict: float | Failed, problem: Problem, answer: str) -> Score:
+        """The score that a verdict makes, unless it is one for an answer that is not to be paid."""
+        if isinstance(verdict, Failed):
+            reward, explanation = 0.0, verdict.reason
+        elif verdict == 1.0:
+            explanation = refusals.of_full_reward(answer, problem.answer, self._dataset in SEVERAL)
+            reward, explanation = (0.0, explanation) if explanation else (1.0, "The answer is right.")
+        elif verdict <= FLOOR:
+            reward, explanation = 0.0, f"The dataset's scorer gives the answer {verdict:g}."
+        elif _is_quoted(verdict, problem.answer, answer):
+            # Or else an answer that lists all that is possible would be paid.
+            reward, explanation = 0.0, refusals.OTHER_TEXT
+        else:
+            reward, explanation = verdict, f"The dataset's scorer gives the answer {verdict:g}."
+        return Score(reward=reward, correct=reward == 1.0, well_formed=True, answer=answer, explanation=explanation)
 
     def _criticise(self, problem: Problem, text: str, level: FeedbackLevel) -> str:
         """`count` tells partial credit in tenths; `located` where form, length or value departs."""
@@ -139,13 +159,15 @@ class ReasoningGym(Puzzle):
 
     def perturbations(self, problem: Problem, rng: Random) -> Iterator[str]:
         """Changes of the gold answer. Where a dataset accepts several answers, those that it accepts are left out,
-        unless it accepts all of them: then nothing shows that it tells right from wrong."""
+        unless it accepts all of them: then nothing shows that it tells right from wrong. What is wrong in any
+        notation is never left out."""
         texts = [self.write_answer(answer) for answer in near_answers(problem.answer, rng)]
         if self._dataset in SEVERAL:
             scores = self.score_many([(problem, text) for text in texts])
             refused = [text for text, score in zip(texts, scores, strict=True) if not score.correct]
             texts = refused or texts
         yield from texts
+        yield from map(self.write_answer, wrong_in_any_notation(problem.answer, rng))
 
     def reveals_answer(self, problem: Problem, text: str) -> bool:
         """True where the gold answer stands in the text; `leaks` says what that means for short ones."""
@@ -198,21 +220,6 @@ def _verdict(result: Any) -> float | Failed:
         # Not cut to 1: a formula that runs over has left the answers that it was made for.
         return Failed(f"The dataset's scorer gives it {score:g}, which is no score between 0 and 1.")
     return max(0.0, min(1.0, score))
-
-
-def _judged(verdict: float | Failed, problem: Problem, answer: str) -> Score:
-    if isinstance(verdict, Failed):
-        reward, explanation = 0.0, verdict.reason
-    elif verdict == 1.0:
-        reward, explanation = 1.0, "The answer is right."
-    elif verdict <= FLOOR:
-        reward, explanation = 0.0, f"The dataset's scorer gives the answer {verdict:g}."
-    elif _is_quoted(verdict, problem.answer, answer):
-        # Or else an answer that lists all that is possible would be paid.
-        reward, explanation = 0.0, "The right answer stands among other text, which is not paid."
-    else:
-        reward, explanation = verdict, f"The dataset's scorer gives the answer {verdict:g}."
-    return Score(reward=reward, correct=reward == 1.0, well_formed=True, answer=answer, explanation=explanation)
 
 
 def _is_quoted(score: float, gold: str, answer: str) -> bool:
