@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from rltf.tasks.maths.units import number_word
 from rltf.tasks.maths.values import is_close, is_integer, shape_of, tidy, value_of
 
 _LONGEST = 20_000
@@ -43,7 +44,9 @@ def names_answer(gold: str, text: str) -> bool:
         return any(
             not small or _is_said(text, start, end)
             for start, end, found in _numbers(text)
-            if is_close(found, value) or _is_close_in_per_cent(found, value, text[end : end + 12], "%" in gold)
+            if is_close(found, value)
+            or is_close(found * _number_word(text[end : end + 30]), value)
+            or _is_close_in_per_cent(found, value, text[end : end + 12], "%" in gold)
         )
     return _names_text(tidy(gold), text) or _names_entries(shape_of(gold).entries, text)
 
@@ -56,6 +59,12 @@ def _is_close_in_per_cent(found: float, value: float, after: str, wanted: bool) 
     """Whether of the two values one is a per cent and the other its share."""
     given = after.lstrip().startswith(("%", "\\%", "per cent", "percent"))
     return given != wanted and is_close(found / 100 if given else found * 100, value)
+
+
+def _number_word(after: str) -> int:
+    """What a million behind a number multiplies it by."""
+    word = re.match(r"(?:\\text|[\s{])*([a-zA-Z]+)", after)
+    return number_word(word[1]) if word else 1
 
 
 def _numbers(text: str) -> Iterator[tuple[int, int, float]]:

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from rltf.tasks.maths.boxed import boxes, is_open
-from rltf.tasks.maths.values import Kind, Shape, is_close, letters_of, numeral_of, shape_of, value_of
+from rltf.tasks.maths.quantities import quantity_of, units_agree
+from rltf.tasks.maths.values import (
+    Kind,
+    Shape,
+    is_close,
+    is_point_for_set,
+    letters_of,
+    numeral_of,
+    parted,
+    shape_of,
+    value_of,
+)
 
 NO_BOX = "There is no answer in \\boxed{...}."
 OPEN_BOX = "The \\boxed{...} is never closed, so it holds no answer."
@@ -15,6 +26,7 @@ FAULTS_OF_FORM = frozenset({NO_BOX, OPEN_BOX, EMPTY_BOX, TOO_LONG, UNREADABLE, U
 
 WRONG = "The answer has a form that can be read, but it is wrong."
 NOT_WORKED_OUT = "The answer is not worked out: a single number is asked for."
+WRONG_UNIT = "The number is right, but not its unit."
 SEVERAL = "There are several boxed answers that differ; only the last one counts."
 _NAMES: dict[Kind, str] = {
     "number": "a single number",
@@ -57,7 +69,8 @@ def _compare(answer: str, gold: str) -> str:
     given, wanted = shape_of(answer), shape_of(gold)
     if numeral_of(gold) is not None and numeral_of(answer) is None and given.kind in ("number", "expression"):
         return NOT_WORKED_OUT
-    if given.kind != wanted.kind and {given.kind, wanted.kind} != {"list", "set"}:
+    listed = {given.kind, wanted.kind} == {"list", "set"} and not is_point_for_set(given, wanted)
+    if given.kind != wanted.kind and not listed:
         several = given.kind == "list" and wanted.kind == "expression"
         return "" if several else f"The answer is {_NAMES[given.kind]}, but {_NAMES[wanted.kind]} is asked for."
     if wanted.kind == "number":
@@ -74,6 +87,8 @@ def _compare_numbers(answer: str, gold: str) -> str:
     value, right = value_of(answer), value_of(gold)
     if value is None or right is None:
         return ""
+    if is_close(value, right) and not _units_agree(answer, gold):
+        return WRONG_UNIT
     if numeral_of(gold) == "whole" and not float(value).is_integer():
         return "A whole number is asked for. " + _direction(value, right)
     if is_close(value, -right):
@@ -87,6 +102,13 @@ def _compare_numbers(answer: str, gold: str) -> str:
         return "The answer is only an approximation; the exact value is asked for."
     near = "The value is off by less than one per cent. " if is_close(value, right, 1e-2) else ""
     return near + _direction(value, right)
+
+
+def _units_agree(answer: str, gold: str) -> bool:
+    given, wanted = quantity_of(answer), quantity_of(gold)
+    if given is not None and wanted is not None and given.in_per_cent and not wanted.in_per_cent:
+        return False
+    return units_agree(parted(answer)[1], parted(gold)[1])
 
 
 def _direction(value: float, right: float) -> str:

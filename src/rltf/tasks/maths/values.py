@@ -1,7 +1,8 @@
-"""Reads LaTeX as far as remarks on an attempt and the search for leaks need it: shapes and numerical values.
+"""Reads LaTeX as far as verdicts that the text decides, remarks and the search for leaks need it: shapes and values.
 
-Nothing here decides whether an answer is right (`grade` does) and nothing is evaluated but sums, products, powers and
-roots of short texts, in floating point.
+Whether an answer is right is decided in `verdicts` and `grade`; the first goes by the shapes, numerals and units read
+here. The values are in floating point, for remarks and leaks alone (`quantities` has exact ones for verdicts), and
+nothing is evaluated but sums, products, powers and roots of short texts.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
+from rltf.tasks.maths.notation import plain
+from rltf.tasks.maths.units import number_word
+
 Kind: TypeAlias = Literal["number", "interval", "list", "set", "equation", "expression", "words"]
 Numeral: TypeAlias = Literal["whole", "fraction", "mixed", "decimal", "power"]
 
@@ -19,27 +23,28 @@ _LONGEST = 200
 _DEEPEST = 20
 _WRAPPING = re.compile(r"\\(?:left|right|big|Big|bigl|bigr|displaystyle|!|,|;|:|quad)(?![a-zA-Z])|\\ |~|\$")
 _WORDS = re.compile(r"\\(?:text|mathrm|textbf|mathbf|mbox|textit)\s*\{([^{}]*)\}")
-_UNIT_IN_WORDS = re.compile(_WORDS.pattern + r"(?:\^\{?\d\}?)?")
+_WORDS_BEFORE = re.compile(rf"(?:{_WORDS.pattern}\s*)+")
+_UNIT_IN_WORDS = re.compile(_WORDS.pattern + r"(?:\^\{?\d\}?)?$")
 _UNIT = re.compile(
     r"(?<=[\d})])\s*(?:\\?%|\^\{?\\circ\}?|°|(?<=\s)(?!pi\b|or\b|and\b)[A-Za-z]{2,}(?:\s[A-Za-z]+)*(?:\^\{?\d\}?)?)$"
 )
-_NUMERAL = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)"
+NUMERAL = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)"
 _TOKEN = re.compile(
-    rf"\s*(?:(?P<number>{_NUMERAL})|(?P<operator>[-+*/^(){{}}\[\]])|"
+    rf"\s*(?:(?P<number>{NUMERAL})|(?P<operator>[-+*/^(){{}}\[\]])|"
     r"(?P<command>\\(?:[dt]?frac|sqrt|pi|cdot|times|div)(?![a-zA-Z]))|(?P<pi>π|pi(?![a-zA-Z])))"
 )
 _LETTER = re.compile(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])")
-_INNER = rf"\s*[-+]?\s*{_NUMERAL}\s*"
-_FRACTION = rf"(?:\\frac\s*(?:\{{{_INNER}\}}|\d)\s*(?:\{{{_INNER}\}}|\d)|{_NUMERAL}\s*[/:]\s*{_NUMERAL})"
+_INNER = rf"\s*[-+]?\s*{NUMERAL}\s*"
+_FRACTION = rf"(?:\\frac\s*(?:\{{{_INNER}\}}|\d)\s*(?:\{{{_INNER}\}}|\d)|{NUMERAL}\s*[/:]\s*{NUMERAL})"
 _POWER = r"(?:\\times|\\cdot|\*|\u00d7)\s*10\s*\^\s*(?:\{\s*-?\d{1,3}\s*\}|\d)"
 _NUMERALS: dict[Numeral, re.Pattern[str]] = {
     "whole": re.compile(r"[-+]?\s*(?:\d{1,3}(?:,\d{3})+|\d+)"),
     "fraction": re.compile(rf"[-+]?\s*{_FRACTION}"),
     "mixed": re.compile(rf"[-+]?\s*\d+(?:\s+|(?=\\)){_FRACTION}"),
-    "decimal": re.compile(rf"[-+]?\s*{_NUMERAL}(?:\\overline\s*\{{\d+\}})?"),
-    "power": re.compile(rf"[-+]?\s*{_NUMERAL}\s*{_POWER}"),
+    "decimal": re.compile(rf"[-+]?\s*{NUMERAL}"),
+    "power": re.compile(rf"[-+]?\s*{NUMERAL}\s*{_POWER}"),
 }
-_PLAIN = re.compile(rf"[-+]?\s*{_NUMERAL}")
+_PLAIN = re.compile(rf"[-+]?\s*{NUMERAL}")
 _INTEGER = re.compile(r"[-+]?\d+")
 
 
@@ -58,7 +63,7 @@ def tidy(text: str) -> str:
     """The text without what changes only how it is set: dollars, spaces of LaTeX, `\\left`, a full stop at its end."""
     text = text.replace("\u2212", "-").replace("{,}", ",").replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
     text = text.replace("\\$", "").replace("\\{", "\\lbrace ").replace("\\}", "\\rbrace ")
-    return " ".join(_WRAPPING.sub(" ", text).split()).removesuffix(".").strip()
+    return plain(" ".join(_WRAPPING.sub(" ", text).split()).removesuffix("."))
 
 
 def without_marks(text: str) -> str:
@@ -107,11 +112,11 @@ def letters_of(answer: str) -> frozenset[str]:
 @lru_cache(maxsize=4096)
 def value_of(answer: str) -> float | None:
     """The value of a number in LaTeX or plain text, a per cent sign and units aside; None for anything else."""
-    text = _UNIT.sub("", _UNIT_IN_WORDS.sub("", tidy(answer)).strip()).strip()
+    text, unit = parted(answer)
     if not text or len(text) > _LONGEST:
         return None
     try:
-        value = _Reader(text).whole()
+        value = _Reader(text).whole() * number_word(unit)
     except (ValueError, ArithmeticError):
         return None
     return value if math.isfinite(value) else None
@@ -122,23 +127,57 @@ def numeral_of(answer: str) -> Numeral | None:
 
     `x =` before it and a unit after it do not count.
     """
-    text = tidy(answer)
-    if len(text) > _LONGEST:
-        return None
-    text = re.sub(r"^(?:[a-zA-Z]|\\[a-zA-Z])[^=<>]*=", "", text)
-    text = _UNIT_IN_WORDS.sub("", text).strip()
-    text = _UNIT.sub("", text).strip()
-    while text[:1] + text[-1:] in ("()", "{}") and _is_bracketed(text):
-        text = text[1:-1].strip()
+    text, _ = numeral_and_unit(answer)
     for form, pattern in _NUMERALS.items():
         if pattern.fullmatch(text):
             return form
     return None
 
 
+@lru_cache(maxsize=4096)
+def numeral_and_unit(answer: str) -> tuple[str, str]:
+    """An answer without `x =` before it and brackets around it, and its unit; empty where it is too long."""
+    text = tidy(answer)
+    if len(text) > _LONGEST:
+        return "", ""
+    text = _without_brackets(re.sub(r"^(?:[a-zA-Z]|\\[a-zA-Z])[^=<>]*=", "", text).strip())
+    text, unit = parted(text)
+    return _without_brackets(text), unit
+
+
+def parted(answer: str) -> tuple[str, str]:
+    """An answer without the words around it, and the words: `5` and `cm ^2`."""
+    text = tidy(answer)
+    if words := _WORDS.fullmatch(text):
+        text = words[1].strip()
+    units: list[str] = []
+    while unit := _UNIT_IN_WORDS.search(text) or _UNIT.search(text):
+        if not text[: unit.start()].strip():
+            break
+        units.insert(0, unit[0])
+        text = text[: unit.start()].strip()
+    if before := _WORDS_BEFORE.match(text):
+        units.insert(0, before[0])
+        text = text[before.end() :] or text
+    return text, without_marks(" ".join(units)).strip()
+
+
+def is_point_for_set(given: Shape, wanted: Shape) -> bool:
+    """Whether of two answers one is a set in braces of several members, and the other is in parentheses."""
+    kinds = {given.kind, wanted.kind}
+    both = len(given.entries) > 1 and len(wanted.entries) > 1
+    return kinds == {"list", "set"} and both and "()" in (given.ends, wanted.ends)
+
+
 def is_close(value: float, other: float, share: float = 1e-9) -> bool:
     """Whether two values differ by no more than a share of the larger."""
     return math.isclose(value, other, rel_tol=share, abs_tol=1e-12)
+
+
+def _without_brackets(text: str) -> str:
+    while text[:1] + text[-1:] in ("()", "{}") and _is_bracketed(text):
+        text = text[1:-1].strip()
+    return text
 
 
 def _is_bracketed(text: str) -> bool:

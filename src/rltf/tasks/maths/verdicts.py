@@ -9,7 +9,9 @@ from typing import Literal, TypeAlias
 
 from rltf.errors import UserError
 from rltf.guarded import Failed, GuardedFunction
-from rltf.tasks.maths.values import is_integer, numeral_of, shape_of, tidy, without_marks
+from rltf.tasks.maths.quantities import is_same, quantity_of, units_agree
+from rltf.tasks.maths.units import number_word
+from rltf.tasks.maths.values import is_integer, is_point_for_set, numeral_of, parted, shape_of, tidy, without_marks
 
 Verdict: TypeAlias = Literal["equal", "different", "unreadable", "not worked out"]
 Pair: TypeAlias = tuple[str, str]
@@ -64,7 +66,7 @@ class Verdicts:
 
 
 def decide(answer: str, gold: str) -> Verdict | None:
-    """The verdict where the text alone decides: the same text, two whole numbers, a sum where a number is wanted."""
+    """The verdict where the text alone decides: the same text, two plain numbers, a sum where a number is wanted."""
     given, wanted = _normal(answer), _normal(gold)
     if given == wanted:
         return "equal"
@@ -80,9 +82,20 @@ def decide(answer: str, gold: str) -> Verdict | None:
                 return "not worked out"
             case "interval":  # [5, 5] is 5 to it.
                 return "different"
-    if asked == "whole" and form == "fraction" and "%" not in gold:
-        return "not worked out"
-    return None
+    given_number, wanted_number = quantity_of(answer), quantity_of(gold)
+    if given_number is not None and wanted_number is not None:
+        if asked == "whole" and form == "fraction" and not wanted_number.in_per_cent:
+            return "not worked out"
+        return "equal" if is_same(given_number, wanted_number) else "different"
+    return "different" if _is_another_kind(answer, gold) else None
+
+
+def _is_another_kind(answer: str, gold: str) -> bool:
+    """Whether math-verify, to which units are nothing and a set is a point, would be too lenient."""
+    given, wanted = parted(answer)[1], parted(gold)[1]
+    if not units_agree(given, wanted) or number_word(given) != number_word(wanted):
+        return True
+    return is_point_for_set(shape_of(answer), shape_of(gold))
 
 
 def _normal(text: str) -> str:

@@ -1,0 +1,92 @@
+"""Plain numbers with what stands behind them, compared exactly."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from rltf.tasks.maths.units import alike, is_per_cent, names_unit, number_word
+from rltf.tasks.maths.values import NUMERAL, Numeral, numeral_and_unit, numeral_of
+
+_PLACES = Fraction(1, 2_000_000)
+_SHARE = Fraction(1, 2_000)
+_NUMBER = re.compile(rf"[-+]?\s*{NUMERAL}")
+_SHORT_FRACTION = re.compile(r"\\frac\s*(\d|\{[^{}]*\})\s*(\d|\{[^{}]*\})")
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number and its unit."""
+
+    value: Fraction
+    """Number words multiplied, per cent not divided."""
+    form: Numeral
+    unit: str
+    """As it is written, per cent and number words with it; empty without one."""
+
+    @property
+    def in_per_cent(self) -> bool:
+        """Whether the number is per cent."""
+        return is_per_cent(self.unit)
+
+
+@lru_cache(maxsize=4096)
+def quantity_of(answer: str) -> Quantity | None:
+    """What an answer says that is a plain number; None for any other."""
+    form = numeral_of(answer)
+    if form is None:
+        return None
+    numeral, unit = numeral_and_unit(answer)
+    try:
+        value = _value(numeral, form)
+    except ZeroDivisionError:
+        return None
+    return Quantity(value * number_word(unit), form, unit)
+
+
+def is_same(given: Quantity, wanted: Quantity) -> bool:
+    """Whether an answer is the gold one. A unit that either of them leaves out is not compared."""
+    if not units_agree(given.unit, wanted.unit):
+        return False
+    if given.in_per_cent == wanted.in_per_cent:
+        return _is_close(given, given.value, wanted, wanted.value)
+    if given.in_per_cent:
+        return _is_close(given, given.value / 100, wanted, wanted.value)
+    # Where the question asks for per cent, the sign may be left out.
+    return any(_is_close(given, given.value, wanted, right) for right in (wanted.value, wanted.value / 100))
+
+
+def units_agree(given: str, wanted: str) -> bool:
+    """Whether an answer's unit is the gold one, where both have one."""
+    if is_per_cent(wanted) and not is_per_cent(given):
+        return not names_unit(given)
+    return not names_unit(given) or not names_unit(wanted) or alike(given, wanted)
+
+
+def _is_close(given: Quantity, value: Fraction, wanted: Quantity, right: Fraction) -> bool:
+    """Six places and four digits must agree where one is a decimal, which may be rounded; else all."""
+    if (wanted.form == "whole" and not wanted.in_per_cent) or not {"decimal", "power"} & {given.form, wanted.form}:
+        return value == right
+    return abs(value - right) <= min(_PLACES, _SHARE * abs(right))
+
+
+def _value(numeral: str, form: Numeral) -> Fraction:
+    """The value of a numeral of this form."""
+    text = _SHORT_FRACTION.sub(r" \1/\2 ", numeral).replace("{", " ").replace("}", " ").strip()
+    sign = -1 if text.startswith("-") else 1
+    first, *others = (_number(match[0]) for match in _NUMBER.finditer(text.lstrip("-+ ")))
+    match form:
+        case "whole" | "decimal":
+            return sign * first
+        case "power":  # the ten, and the exponent
+            return sign * first * others[0] ** int(others[1])
+        case "fraction":
+            return sign * first / others[0]
+        case "mixed":
+            return sign * (first + others[0] / others[1])
+
+
+def _number(text: str) -> Fraction:
+    return Fraction(text.replace(",", "").replace(" ", ""))
