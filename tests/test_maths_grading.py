@@ -152,6 +152,20 @@ def test_only_so_many_verdicts_are_kept(grader: Verdicts, monkeypatch: pytest.Mo
     assert [answer for answer, _ in grader._known] == ["\\sqrt{2}", "\\sqrt{3}"]
 
 
+def test_a_comparison_that_failed_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_KEPT", 2)
+    verdicts, asked = Verdicts(), list[str]()
+
+    def fail(pairs: list[tuple[str, str]]) -> list[object]:
+        asked.extend(answer for answer, _ in pairs)
+        return [Failed("it took longer than 5 seconds") for _ in pairs]
+
+    monkeypatch.setattr(verdicts._compare, "map", fail)
+    for answer in ("a!", "b!", "a!", "c!", "b!", "a!"):
+        assert isinstance(verdicts([(answer, "2\\sqrt{3}")])[0], Failed)
+    assert asked == ["a!", "b!", "c!", "a!"], "the oldest is forgotten like any verdict"
+
+
 @pytest.mark.parametrize(
     ("answer", "gold", "verdict"),
     [

@@ -17,11 +17,13 @@ from test_cli import SMALL, jsonl, rltf
 from rltf.config import JudgeConfig, RowsConfig
 from rltf.config_load import config_from_json, config_to_json, load_config, validate_config, with_absolute_paths
 from rltf.errors import UserError
+from rltf.guarded import Failed
 from rltf.judges.llm.prompts import JudgePrompt
 from rltf.registry import build_task
 from rltf.tasks import FeedbackLevel, RowsTask, Task
 from rltf.tasks.base import INCORRECT_FEEDBACK, Rubric, rubric_of, score_all
 from rltf.tasks.own.leaks import names_answer, names_number
+from rltf.tasks.own.maths_scorer import UNCHECKED, MathsScorer
 from rltf.tasks.own.numbers import parse_number
 from rltf.tasks.own.scorers import NumericScorer
 from rltf.tasks.puzzle import tag_answer
@@ -529,3 +531,46 @@ def test_a_run_on_rows(tiny_model: Path, tmp_path: Path) -> None:
     assert "What is" in shown.stdout
     figures = json.loads(rltf("eval", "run", "-k", "1", "--json", "evaluation.problems=2", cwd=tmp_path).stdout)
     assert figures["task"] == "sums"
+
+
+class Comparisons:
+    """In place of math-verify's processes: counts what is compared, and says the same of each."""
+
+    def __init__(self, task: RowsTask, says: str | Failed) -> None:
+        assert isinstance(task._scorer, MathsScorer)
+        self.verdicts, self.says, self.asked = task._scorer._verdicts, says, list[str]()
+        self.verdicts._compare.map = self._map  # type: ignore[method-assign, assignment]
+
+    def _map(self, pairs: list[tuple[str, str]]) -> list[str | Failed]:
+        self.asked += [answer for answer, _ in pairs]
+        return [self.says for _ in pairs]
+
+
+@pytest.mark.parametrize("says", ["different", "unreadable", Failed("it took longer than 5 seconds")])
+def test_a_maths_answer_is_compared_once_for_score_and_feedback(tmp_path: Path, says: str | Failed) -> None:
+    task, problem = one(tmp_path, "2\\sqrt{3}", scorer="maths")
+    comparisons = Comparisons(task, says)
+    texts = [task.write_answer(answer) for answer in ("a!", "b!", "a!", "")]
+    scores = score_all(task, [(problem, text) for text in texts])
+    assert scores == [task.score(problem, text) for text in texts]
+    for text, score in zip(texts, scores, strict=True):
+        assert all(task.feedback(problem, text, score, level) for level in get_args(FeedbackLevel))
+    assert comparisons.asked == ["a!", "b!"]
+
+
+def test_maths_feedback_goes_by_the_score_that_was_given(tmp_path: Path) -> None:
+    task, problem = one(tmp_path, "2\\sqrt{3}", scorer="maths")
+    comparisons = Comparisons(task, Failed("it took longer than 5 seconds"))
+    text = task.write_answer("a!")
+    score = task.score(problem, text)
+    comparisons.verdicts._known.clear()
+    comparisons.says = "equal"
+    assert not score.correct
+    assert task.feedback(problem, text, score, "located") == UNCHECKED
+    assert task.feedback(problem, text, score, "count") == UNCHECKED
+    assert task.feedback(problem, text, score, "correctness") == INCORRECT_FEEDBACK
+
+
+def test_maths_feedback_is_not_empty_where_a_remark_would_hold_the_answer(tmp_path: Path) -> None:
+    task, problem = one(tmp_path, "\\text{number}", scorer="maths")
+    assert feedback(task, problem, "8") == INCORRECT_FEEDBACK

@@ -33,14 +33,14 @@ def check_installed(setting: str = "task.name=maths") -> None:
 
 
 class Verdicts:
-    """Compares answers, each distinct pair once; remembers the newest."""
+    """Compares answers, each distinct pair once; remembers the newest verdicts and failures."""
 
     def __init__(self, workers: int = 2, seconds: float = SECONDS) -> None:
         """`workers` processes compare at the same time, `seconds` at most; none starts before it is needed."""
         self._compare = GuardedFunction(
             "rltf.tasks.maths.grade:compare", seconds=seconds, megabytes=MEGABYTES, workers=workers
         )
-        self._known: OrderedDict[Pair, Verdict] = OrderedDict()
+        self._known: OrderedDict[Pair, Verdict | Failed] = OrderedDict()
 
     def __call__(self, pairs: Sequence[Pair]) -> list[Verdict | Failed]:
         """The verdict on each pair, in order; `Failed` where comparing took too long or ended its process."""
@@ -53,9 +53,8 @@ class Verdicts:
             else:
                 found[pair] = verdict
         for pair, verdict in zip(asked, self._compare.map(asked), strict=True):
-            found[pair] = verdict
-            if not isinstance(verdict, Failed):  # A machine that was busy may be free the next time.
-                self._known[pair] = verdict
+            # Also that it took too long: the next time would cost as much, and might contradict a score that is given.
+            found[pair] = self._known[pair] = verdict
         while len(self._known) > _KEPT:
             self._known.popitem(last=False)
         return [found[pair] for pair in pairs]

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from random import Random
 
 from rltf.guarded import Failed
+from rltf.tasks.base import INCORRECT_FEEDBACK
 from rltf.tasks.maths.leaks import names_answer
 from rltf.tasks.maths.remarks import LONGEST_ANSWER, locate
 from rltf.tasks.maths.task import normal_answer
+from rltf.tasks.maths.verdicts import Verdict as Comparison
 from rltf.tasks.maths.verdicts import Verdicts, check_installed
 from rltf.tasks.own.near import neighbours
 from rltf.tasks.own.scorers import RIGHT, TOO_LONG, Verdict, malformed
@@ -25,29 +27,22 @@ class MathsScorer:
         check_installed("task.scorer=maths")
         self._verdicts = Verdicts()
 
-    def prepare(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Compares answers with gold ones, several at a time, before each is asked for."""
-        self._verdicts([(answer, normal_answer(gold)) for answer, gold in pairs if len(answer) <= LONGEST_ANSWER])
-
     def check_gold(self, gold: str, example: str) -> str | None:
         """Any text will do: an answer may be in words."""
         return None if normal_answer(gold) else "is empty"
 
     def verdict(self, answer: str, gold: str) -> Verdict:
         """Says what kind of answer is asked for and in which direction a number is off."""
-        if len(answer) > LONGEST_ANSWER:
-            return malformed(TOO_LONG)
-        gold = normal_answer(gold)
-        (found,) = self._verdicts([(answer, gold)])
-        if isinstance(found, Failed):
-            return malformed(UNCHECKED)
-        if found == "unreadable":
-            return malformed(UNREADABLE)
-        if found == "equal":
-            return RIGHT
-        remark = locate("", answer, gold)
-        # An answer in words may stand in a remark by chance.
-        return Verdict(correct=False, fault="" if names_answer(gold, remark) else remark)
+        return self.verdicts([(answer, gold)])[0]
+
+    def verdicts(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+        """The verdict on each answer and its gold one; several are compared at a time."""
+        normal = [(answer, normal_answer(gold)) for answer, gold in pairs]
+        found = iter(self._verdicts([pair for pair in normal if len(pair[0]) <= LONGEST_ANSWER]))
+        return [
+            malformed(TOO_LONG) if len(answer) > LONGEST_ANSWER else _verdict(answer, gold, next(found))
+            for answer, gold in normal
+        ]
 
     def reveals(self, gold: str, example: str, text: str) -> bool:
         """Where the answer stands in the text, a number in any form."""
@@ -57,3 +52,15 @@ class MathsScorer:
         """Other numbers and words."""
         near = neighbours(example, rng)
         return [text for text in near if not self.verdict(text, example).correct]
+
+
+def _verdict(answer: str, gold: str, found: Comparison | Failed) -> Verdict:
+    if isinstance(found, Failed):
+        return malformed(UNCHECKED)
+    if found == "unreadable":
+        return malformed(UNREADABLE)
+    if found == "equal":
+        return RIGHT
+    remark = locate("", answer, gold)
+    # An answer in words may stand in a remark by chance.
+    return Verdict(correct=False, fault=INCORRECT_FEEDBACK if names_answer(gold, remark) else remark)

@@ -87,33 +87,30 @@ class RowsTask(ListedTask):
         return Rubric(passing=self._passing_score) if self._judged else None
 
     def score_many(self, attempts: Sequence[tuple[Problem, str]]) -> list[Score]:
-        """The verdict on each attempt; what the scorer can do for many at once is done first."""
-        if isinstance(self._scorer, MathsScorer):
-            answers = [(self._extract(text), problem.metadata["gold"]) for problem, text in attempts]
-            self._scorer.prepare([(answer, gold) for answer, gold in answers if answer])
-        return [self.score(problem, text) for problem, text in attempts]
+        """The verdict on each attempt; what the scorer can do for many at once is done at once."""
+        if not isinstance(self._scorer, MathsScorer):
+            return [self.score(problem, text) for problem, text in attempts]
+        answers = [self._extract(text) for _, text in attempts]
+        pairs = [(answer, problem.metadata["gold"]) for answer, (problem, _) in zip(answers, attempts, strict=True)]
+        verdicts = iter(self._scorer.verdicts([(answer, gold) for answer, gold in pairs if answer]))
+        return [_score(answer, next(verdicts) if answer else _no_answer(answer)) for answer in answers]
 
     def score(self, problem: Problem, text: str) -> Score:
         """1 where the scorer finds the answer right, else 0. Accepts any text."""
         answer = self._extract(text)
-        verdict = self._verdict(problem, answer)
-        return Score(
-            reward=float(verdict.correct),
-            correct=verdict.correct,
-            well_formed=verdict.well_formed,
-            answer=answer,
-            explanation="The answer is right." if verdict.correct else verdict.fault,
-        )
+        return _score(answer, self._scorer.verdict(answer, problem.metadata["gold"]) if answer else _no_answer(answer))
 
     def feedback(self, problem: Problem, text: str, score: Score, level: FeedbackLevel) -> str:
-        """`located` says all that the scorer can; `count` what is wrong with the form; `correctness` right or wrong."""
+        """`located` says all that the scorer can; `count` what is wrong with the form; `correctness` right or wrong.
+
+        The scorer's words are in the score: asked again, it might come to another verdict, as where it took too long.
+        """
         if score.correct:
             return CORRECT_FEEDBACK
         if self._judged:
             return INCORRECT_FEEDBACK if level == "correctness" else criticism_at(level, score)
-        verdict = self._verdict(problem, self._extract(text))
-        told = level not in ("count", "correctness") or (level == "count" and verdict.form_fault)
-        return verdict.fault if told else INCORRECT_FEEDBACK
+        told = level not in ("count", "correctness") or (level == "count" and not score.well_formed)
+        return (score.explanation if told else "") or INCORRECT_FEEDBACK
 
     def write_answer(self, answer: str) -> str:
         """The answer where the settings look for it."""
@@ -128,11 +125,6 @@ class RowsTask(ListedTask):
         """Whether the answer stands in the text, as far as the scorer can tell."""
         return bool(problem.answer) and self._scorer.reveals(problem.metadata["gold"], problem.answer, text)
 
-    def _verdict(self, problem: Problem, answer: str | None) -> Verdict:
-        if answer is None:
-            return malformed(NO_ANSWER)
-        return self._scorer.verdict(answer, problem.metadata["gold"]) if answer else malformed(EMPTY_ANSWER)
-
     def _extract(self, text: str) -> str | None:
         """What the attempt gives as its answer; None without one, empty where it is blank."""
         match self._answer_in:
@@ -143,6 +135,20 @@ class RowsTask(ListedTask):
                 return text.strip()
             case _:
                 return text.strip().rpartition("\n")[2].strip()
+
+
+def _score(answer: str | None, verdict: Verdict) -> Score:
+    return Score(
+        reward=float(verdict.correct),
+        correct=verdict.correct,
+        well_formed=verdict.well_formed,
+        answer=answer,
+        explanation="The answer is right." if verdict.correct else verdict.fault,
+    )
+
+
+def _no_answer(answer: str | None) -> Verdict:
+    return malformed(NO_ANSWER if answer is None else EMPTY_ANSWER)
 
 
 def _make_scorer(name: str, *, ignore: Any, tolerance: float) -> Scorer:

@@ -25,10 +25,9 @@ class Verdict:
 
     correct: bool
     well_formed: bool = True
+    """If not, `fault` is about the answer's form alone."""
     fault: str = ""
     """What is wrong, as far as it can be said without the right answer; it may be shown to the policy."""
-    form_fault: bool = False
-    """Whether `fault` is about the answer's form alone."""
 
 
 RIGHT = Verdict(correct=True)
@@ -37,7 +36,7 @@ RIGHT = Verdict(correct=True)
 
 def malformed(fault: str) -> Verdict:
     """The verdict on what is no answer of the kind asked for."""
-    return Verdict(correct=False, well_formed=False, fault=fault, form_fault=True)
+    return Verdict(correct=False, well_formed=False, fault=fault)
 
 
 class Scorer(Protocol):
