@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from rltf.cli.main import stop_at_once
+from rltf.cli.ending import stop_at_once
 from rltf.comparison import Comparison, PlannedRun, load_comparison, outcome
 from rltf.comparison_report import OUTCOME, TABLE, draw_curves, side_by_side, table
 from rltf.config_load import config_from_json, config_to_json

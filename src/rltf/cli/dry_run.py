@@ -7,8 +7,8 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
+from rltf.cli.ending import fail
 from rltf.cli.inspect import print_left_out
-from rltf.cli.main import fail
 from rltf.config import JudgeConfig, RunConfig
 from rltf.errors import UserError
 from rltf.estimate import CHARACTERS_PER_TOKEN, Calls, estimate

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rltf.cli.main import fail
+from rltf.cli.ending import fail
 from rltf.config import FeedbackConfig, RunConfig, TaskConfig
 from rltf.config_load import apply_override, config_from_json, validate_config
 from rltf.engines.base import Engine

@@ -6,15 +6,13 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from rltf.cli.ending import fail, stop_at_once
 from rltf.errors import Stopped, UserError
-from rltf.report import plain
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -249,13 +247,6 @@ def log_to_pairs(log: LogFile, out: Out) -> None:
     to_pairs_command(log, out)
 
 
-def fail(message: str, status: int = 2) -> NoReturn:
-    """Ends the program with one line on stderr."""
-    line = " ".join(message.split())
-    Console(stderr=True, soft_wrap=True).print(plain(f"rltf: {line}"))
-    raise SystemExit(status)
-
-
 def run() -> None:
     """The entry point of the program `rltf`."""
     # Chatter of libraries would tear the live view.
@@ -275,31 +266,3 @@ def run() -> None:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = "; nothing that was saved is lost: make room and go on with --resume" if full else ""
         fail(f"{place}{error.strerror or error}{advice}")
-
-
-def stop_at_once(number: int, frame: object) -> NoReturn:
-    """A signal handler."""
-    raise Stopped
-
-
-class StopSignal:
-    """Ctrl-C asks for a stop at the next point where all is saved; a second one stops at once."""
-
-    def __init__(self, announce: Callable[[], None]) -> None:
-        self._announce = announce
-        self._asked = False
-
-    def install(self) -> None:
-        """Takes over SIGINT and SIGTERM."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
-
-    def __call__(self) -> bool:
-        """Whether a stop was asked for."""
-        return self._asked
-
-    def _handle(self, number: int, frame: object) -> None:
-        if self._asked:
-            raise Stopped
-        self._asked = True
-        self._announce()

@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from rltf.cli.dry_run import dry_run
+from rltf.cli.ending import StopSignal, fail
 from rltf.cli.inspect import print_left_out
-from rltf.cli.main import StopSignal, fail
 from rltf.cli.progress import RunProgress
 from rltf.config import RunConfig
 from rltf.config_load import (
