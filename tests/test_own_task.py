@@ -242,6 +242,17 @@ def test_too_few_problems_are_told_with_the_settings_to_change(tmp_path: Path) -
         load_task(save(tmp_path, given), {})
 
 
+def test_problems_that_repeat_are_told_and_two_answers_to_one_refused(tmp_path: Path) -> None:
+    given = "from rltf.tasks import SimpleTask\nclass Few(SimpleTask):\n"
+    given += "    def problems(self): return [(f'{n % 9}?', f'{n % MODULUS}') for n in range(12)]\n"
+    given += "    def check(self, answer, problem): return None if answer == problem.answer else 'no'\n"
+    for name in ("same", "other"):
+        (tmp_path / name).mkdir()
+    assert str(load_task(save(tmp_path / "same", given.replace("MODULUS", "9")), {}).left_out) == "3 repeated"
+    with pytest.raises(UserError, match=r"'0[?]' has two answers"):
+        load_task(save(tmp_path / "other", given.replace("MODULUS", "10")), {})
+
+
 def test_a_missing_file_and_a_file_of_another_kind(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"task.path=.*none.py: there is no file"):
         load_task(str(tmp_path / "none.py"), {})

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from helpers import ScriptedJudge, ScriptedPolicy
 
-from rltf.config import BinaryMatrixConfig, RolloutConfig
+from rltf.config import BinaryMatrixConfig, FeedbackModelConfig, RolloutConfig
 from rltf.errors import UserError
 from rltf.judges.scoring import TaskScorer
-from rltf.prompts import first_turn, next_turn
+from rltf.objectives.feedback_modelling import FeedbackModelling
+from rltf.prompts import feedback_request, first_turn, next_turn
 from rltf.renderer import Renderer
 from rltf.rollout import RolloutCollector
 from rltf.tasks import BinaryMatrix
@@ -219,7 +220,7 @@ def test_later_prompts_have_the_form_that_the_settings_name(renderer: Renderer, 
     first, second, third = (turn.messages for turn in only(group).turns)
     assert first == first_turn(PROBLEM)
     assert second == next_turn(PROBLEM, first, WRONG, "One.", form)
-    assert third == next_turn(PROBLEM, second, WORSE, "Two.", form)
+    assert third == next_turn(PROBLEM, first if form == "newest" else second, WORSE, "Two.", form)
     assert [len(messages) for messages in (first, second, third)] == lengths
 
 
@@ -237,10 +238,13 @@ def test_where_earlier_turns_are_forgotten_the_judge_is_asked_about_the_newest_a
 ) -> None:
     script = [[["first try"]], [["second try"]], [[RIGHT]]]
     for form in ("continued", "newest"):
-        group, _, _ = play(renderer, script, ["One.", "Two."], horizon=3, conversation=form)
-        first, second, _ = only(group).turns
-        assert first.feedback_messages == first.messages == first_turn(PROBLEM)
-        assert second.feedback_messages == (first_turn(PROBLEM) if form == "newest" else second.messages)
+        group, _, judge = play(renderer, script, ["One.", "Two."], horizon=3, conversation=form)
+        second = only(group).turns[1]
+        behind = first_turn(PROBLEM) if form == "newest" else second.messages
+        assert [request.messages for request in judge.requests] == [first_turn(PROBLEM), behind]
+        # And so is the feedback that it learns to predict.
+        (_, sample) = FeedbackModelling(FeedbackModelConfig(), renderer)(group, 0.0)
+        assert sample.prompt_tokens == renderer.prompt(feedback_request(behind, "second try"))
 
 
 def test_feedback_that_spells_control_tokens_or_fields_opens_no_turn(renderer: Renderer) -> None:

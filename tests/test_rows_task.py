@@ -458,6 +458,13 @@ def test_rows_that_differ_by_case_are_two_where_their_answers_differ(tmp_path: P
     assert str(task.left_out) == "1 repeated"
 
 
+def test_a_question_of_the_test_file_is_not_trained_on_whatever_its_answer(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.jsonl", SUMS)
+    test = write(tmp_path / "test.jsonl", [{**row, "answer": row["answer"] + ".0"} for row in SUMS[:3]])
+    task = make(path, test_path=test, scorer="numeric", shared_words=0)
+    assert task.left_out.contaminated == 3
+
+
 def test_one_question_with_two_answers_is_refused(tmp_path: Path) -> None:
     rows = [
         {"question": "Up?", "answer": "yes"},

@@ -35,17 +35,18 @@ def first_turn(problem: Problem) -> tuple[Message, ...]:
 def next_turn(
     problem: Problem, messages: tuple[Message, ...], attempt: str, feedback: str, form: ConversationForm
 ) -> tuple[Message, ...]:
-    """x_{h+1} = f(x_h, y_h, c_h), from the conversation `messages` that the attempt answered.
+    """x_{h+1} = f(x_h, y_h, c_h), from the conversation `messages` behind which the feedback was asked for.
 
     `continued` goes on with the conversation: the attempt as the assistant's, then the feedback with the
-    request to answer afresh, so that y_{h+1} reads like a first answer. `newest` forgets earlier turns,
-    so that every later prompt looks like the second. So does `single_message`, which puts all into one message.
+    request to answer afresh, so that y_{h+1} reads like a first answer. `newest` does the same, but
+    its `messages` are the first turn's throughout: every later prompt looks like the second. `single_message` puts
+    all into one message and so forgets earlier turns too.
     """
     if form == "single_message":
         fields = {"question": problem.prompt, "attempt": attempt, "feedback": feedback}
         return (Message(role="user", content=substitute(SINGLE_MESSAGE, fields)),)
     return (
-        *(first_turn(problem) if form == "newest" else messages),
+        *messages,
         Message(role="assistant", content=attempt),
         Message(role="user", content=substitute(SECOND_TURN, {"feedback": feedback})),
     )

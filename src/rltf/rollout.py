@@ -157,7 +157,11 @@ class RolloutCollector:
             previous = rollout.turns[-1]
             assert isinstance(previous.feedback, Feedback)
             messages = next_turn(
-                rollout.problem, previous.messages, previous.text, previous.feedback.text, self.config.conversation
+                rollout.problem,
+                previous.feedback_messages,
+                previous.text,
+                previous.feedback.text,
+                self.config.conversation,
             )
             prompt = self.renderer.prompt(messages)
             if len(prompt) + sampling.max_tokens > self.max_tokens:
@@ -169,7 +173,7 @@ class RolloutCollector:
         completions = self.generate([prompt for *_, prompt in asked], 1, sampling, seed)
         forgets = self.config.conversation == "newest"
         return [
-            _Attempt(episode, messages, prompt, completion, first_turn(episode.rollout.problem) if forgets else None)
+            _Attempt(episode, messages, prompt, completion, episode.rollout.turns[0].messages if forgets else None)
             for (episode, messages, prompt), (completion,) in zip(asked, completions, strict=True)
         ]
 

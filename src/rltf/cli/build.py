@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,9 @@ def build_command(out: Path, seed: int, steps: int | None, marks: bool) -> None:
         recipe = replace(recipe, phases=(replace(recipe.phases[0], steps=steps),))
     before = sum(phase.steps for phase in recipe.phases) if marks else 0
     total = (steps or MARKS.steps) if marks else sum(phase.steps for phase in recipe.phases)
+    # The directory is there once the model is finished, not before.
+    unfinished = out.with_name(out.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
     console = Console()
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -38,7 +42,8 @@ def build_command(out: Path, seed: int, steps: int | None, marks: bool) -> None:
                 console.print(f"step {step + 1}/{total}  {figures}", highlight=False, soft_wrap=True)
 
         if marks:
-            school_in_marks(recipe, total, out, show)
+            school_in_marks(recipe, total, unfinished, show)
         else:
-            build(recipe, out, show)
+            build(recipe, unfinished, show)
+    unfinished.rename(out)
     console.print(plain(f"wrote {out}"))

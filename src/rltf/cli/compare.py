@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -64,11 +65,11 @@ def compare_command(arguments: Sequence[str], out: Path | None, processes: int) 
         signal.signal(number, stop_at_once)
     console = Console()
     outcomes = [
-        _compare(comparison, directory, processes, " ".join(["rltf compare", str(file), *settings]), console)
+        _compare(comparison, directory, processes, shlex.join(["rltf", "compare", str(file), *settings]), console)
         for file, comparison, directory in zip(files, comparisons, directories, strict=True)
     ]
     if len(outcomes) > 1:
-        text = side_by_side(outcomes, " ".join(["rltf compare", *map(str, files), *settings]))
+        text = side_by_side(outcomes, shlex.join(["rltf", "compare", *map(str, files), *settings]))
         (above / TABLE).write_text(text, encoding="utf-8")
         print(text)
         console.print(plain(f"wrote {above / TABLE}"), soft_wrap=True)

@@ -46,7 +46,7 @@ class LeftOut:
     contaminated: int
     """Training problems that a test problem holds, or shares too many words in a row with."""
     unusable: int = 0
-    """Problems of a data set whose attempts could not be scored."""
+    """Problems of a data set none of whose tests can be checked."""
 
     def __str__(self) -> str:
         reasons = {
@@ -189,12 +189,14 @@ def _key_and_answer(item: Item) -> tuple[str, ...]:
 
 def _clean(train: Sequence[Item], test: Sequence[Item], shared_words: int, key: _Key) -> list[Item]:
     """The training items that no test item holds in part."""
-    equal = {key(item) for item in test}
+    questions, equal = {item.question for item in test}, {key(item) for item in test}
     runs = {run for item in test for run in _runs(normal_words(item.question), shared_words)}
     return [
         item
         for item in train
-        if key(item) not in equal and runs.isdisjoint(_runs(normal_words(item.question), shared_words))
+        if item.question not in questions
+        and key(item) not in equal
+        and runs.isdisjoint(_runs(normal_words(item.question), shared_words))
     ]
 
 

@@ -11,7 +11,7 @@ from random import Random
 
 from rltf.errors import UserError
 from rltf.tasks.base import Family, FeedbackLevel, Rubric, Task, rubric_of, score_all
-from rltf.tasks.listed import LeftOut, ListedTask
+from rltf.tasks.listed import LeftOut
 from rltf.types import Problem, Score, Split
 
 _LONGEST_PASS = 10_000_000
@@ -135,8 +135,8 @@ def parts_of(task: Task) -> Mapping[str, Task]:
 
 def left_out_of(task: Task) -> dict[str, LeftOut]:
     """By label, the problems of files that a task, or a part of a mixture, makes no use of; reads the files."""
-    listed = {label: part.left_out for label, part in parts_of(task).items() if isinstance(part, ListedTask)}
-    return {label: left_out for label, left_out in listed.items() if str(left_out)}
+    found = {label: getattr(part, "left_out", None) for label, part in parts_of(task).items()}
+    return {label: left_out for label, left_out in found.items() if isinstance(left_out, LeftOut) and str(left_out)}
 
 
 def problem_of(task: Task, label: str, split: Split, index: int) -> Problem:

@@ -13,6 +13,7 @@ from rltf.tasks.maths.values import NUMERAL, Numeral, numeral_and_unit, numeral_
 _PLACES = Fraction(1, 2_000_000)
 _SHARE = Fraction(1, 2_000)
 _NUMBER = re.compile(rf"[-+]?\s*{NUMERAL}")
+_CLOCK = re.compile(r"\d{1,2}:\d{2}")
 _SHORT_FRACTION = re.compile(r"\\frac\s*(\d|\{[^{}]*\})\s*(\d|\{[^{}]*\})")
 
 
@@ -46,6 +47,15 @@ def quantity_of(answer: str) -> Quantity | None:
     return Quantity(value * number_word(unit), form, unit)
 
 
+def clock_time(answer: str) -> tuple[str, str] | None:
+    """Of `10:30 a.m.` the figures and which half of the day, empty where it is not said; None for any other answer."""
+    figures, unit = numeral_and_unit(answer)
+    if not _CLOCK.fullmatch(figures):
+        return None
+    halves = re.findall(r"\b[ap]m\b", unit.lower().replace(".", ""))
+    return figures, halves[0] if halves else ""
+
+
 def is_same(given: Quantity, wanted: Quantity) -> bool:
     """Whether an answer is the gold one. A unit that either of them leaves out is not compared."""
     if not units_agree(given.unit, wanted.unit):
@@ -76,7 +86,8 @@ def _value(numeral: str, form: Numeral) -> Fraction:
     """The value of a numeral of this form."""
     text = _SHORT_FRACTION.sub(r" \1/\2 ", numeral).replace("{", " ").replace("}", " ").strip()
     sign = -1 if text.startswith("-") else 1
-    first, *others = (_number(match[0]) for match in _NUMBER.finditer(text.lstrip("-+ ")))
+    # The numbers keep signs of their own: -\frac{-1}{2} has two.
+    first, *others = (_number(match[0]) for match in _NUMBER.finditer(re.sub(r"^[-+]\s*", "", text)))
     match form:
         case "whole" | "decimal":
             return sign * first

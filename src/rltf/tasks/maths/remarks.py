@@ -87,8 +87,8 @@ def _compare_numbers(answer: str, gold: str) -> str:
     value, right = value_of(answer), value_of(gold)
     if value is None or right is None:
         return ""
-    if is_close(value, right) and not _units_agree(answer, gold):
-        return WRONG_UNIT
+    if is_close(value, right):
+        return "" if _units_agree(answer, gold) else WRONG_UNIT
     if numeral_of(gold) == "whole" and not float(value).is_integer():
         return "A whole number is asked for. " + _direction(value, right)
     if is_close(value, -right):

@@ -24,6 +24,7 @@ _SPELLINGS = """
 _MEASURES = {word: words[0] for words in map(str.split, _SPELLINGS.split(";")) for word in words}
 _SPEEDS = {"mph": "mile per hour", "kmh": "kilometer per hour", "kph": "kilometer per hour"}
 _POWERS = {"square": "2", "sq": "2", "cubic": "3", "cu": "3"}
+_POWERS_BEHIND = {"squared": "2", "cubed": "3"}
 _POWER_BEFORE = re.compile(rf"\b({'|'.join(_POWERS)})\s+([a-z]+)")
 _WORD = re.compile(r"[^\W\d_]+|\d|[/\u00b0]")
 
@@ -47,13 +48,18 @@ def names_unit(unit: str) -> bool:
 
 
 def alike(unit: str, other: str) -> bool:
-    """Whether two units are the same: the same measures, and of other words one says all that the other does.
+    """Whether two units are the same, where both name measures: `meters` is `m`, and `m` is not `cm`.
 
-    So `meters` is `m`, and `apples` is `red apples`, but `m` is not `cm`, and `apples` are not `pears`.
+    Other words tell nothing: they may stand in any sentence around a number.
     """
-    mine, theirs = _unit_words(unit), _unit_words(other)
-    same_measures = _measures(mine) == _measures(theirs)
-    return same_measures and (set(mine) <= set(theirs) or set(theirs) <= set(mine))
+    mine, theirs = _measures(_unit_words(unit)), _measures(_unit_words(other))
+    return not mine or not theirs or mine == theirs
+
+
+def same_words(words: str, others: str) -> bool:
+    """Whether the words beside one answer say all that those beside another do, or the other way about."""
+    mine, theirs = set(_unit_words(words)), set(_unit_words(others))
+    return mine <= theirs or theirs <= mine
 
 
 @lru_cache(maxsize=4096)
@@ -71,9 +77,8 @@ def _words(unit: str) -> list[str]:
     text = re.sub(r"\b(mph|kmh|kph)\b", lambda match: _SPEEDS[match[0]], text)
     text = re.sub(r"\bin\s+(?=[a-z])", "", text)  # "ways in total"
     text = _POWER_BEFORE.sub(lambda match: f"{match[2]} {_POWERS[match[1]]}", text)
-    return [_spelling(word) for word in _WORD.findall(text)]
+    return [_POWERS_BEHIND.get(word) or _spelling(word) for word in _WORD.findall(text)]
 
 
 def _spelling(word: str) -> str:
-    singular = word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
-    return _MEASURES.get(word) or _MEASURES.get(singular, singular)
+    return _MEASURES.get(word) or _MEASURES.get(word.removesuffix("s"), word)

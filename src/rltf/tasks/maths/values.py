@@ -148,6 +148,8 @@ def numeral_and_unit(answer: str) -> tuple[str, str]:
 def parted(answer: str) -> tuple[str, str]:
     """An answer without the words around it, and the words: `5` and `cm ^2`."""
     text = tidy(answer)
+    if len(text) > _LONGEST:
+        return text, ""
     if words := _WORDS.fullmatch(text):
         text = words[1].strip()
     units: list[str] = []

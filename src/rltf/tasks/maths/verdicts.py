@@ -9,8 +9,8 @@ from typing import Literal, TypeAlias
 
 from rltf.errors import UserError
 from rltf.guarded import Failed, GuardedFunction
-from rltf.tasks.maths.quantities import is_same, quantity_of, units_agree
-from rltf.tasks.maths.units import number_word
+from rltf.tasks.maths.quantities import clock_time, is_same, quantity_of, units_agree
+from rltf.tasks.maths.units import number_word, same_words
 from rltf.tasks.maths.values import is_integer, is_point_for_set, numeral_of, parted, shape_of, tidy, without_marks
 
 Verdict: TypeAlias = Literal["equal", "different", "unreadable", "not worked out"]
@@ -81,6 +81,10 @@ def decide(answer: str, gold: str) -> Verdict | None:
                 return "not worked out"
             case "interval":  # [5, 5] is 5 to it.
                 return "different"
+    time = clock_time(gold)
+    if time is not None and time[1]:
+        told = clock_time(answer)
+        return "equal" if told in (time, (time[0], "")) else "different"
     given_number, wanted_number = quantity_of(answer), quantity_of(gold)
     if given_number is not None and wanted_number is not None:
         if asked == "whole" and form == "fraction" and not wanted_number.in_per_cent:
@@ -92,7 +96,8 @@ def decide(answer: str, gold: str) -> Verdict | None:
 def _is_another_kind(answer: str, gold: str) -> bool:
     """Whether math-verify, to which units are nothing and a set is a point, would be too lenient."""
     given, wanted = parted(answer)[1], parted(gold)[1]
-    if not units_agree(given, wanted) or number_word(given) != number_word(wanted):
+    # Beside an expression words may say what it is: n even, n odd.
+    if not units_agree(given, wanted) or number_word(given) != number_word(wanted) or not same_words(given, wanted):
         return True
     return is_point_for_set(shape_of(answer), shape_of(gold))
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_args
 
 from rltf.errors import TaskFailed, UserError
 from rltf.tasks.base import Family, FeedbackLevel, Task, score_all
+from rltf.tasks.listed import LeftOut
 from rltf.types import Problem, Score, Split
 from rltf.user_modules import describe, load_module
 
@@ -46,6 +47,12 @@ class PythonTask:
         if not 0 <= index < self.size(split):
             raise IndexError(f"{split} problem {index} of {self.size(split)}")
         return self._checked("problem", f"{split} {index}", lambda: self._task.problem(split, index), self._problem)
+
+    @property
+    def left_out(self) -> LeftOut | None:
+        """What the task says that it leaves out; None where it says nothing."""
+        left_out = getattr(self._task, "left_out", None)
+        return left_out if isinstance(left_out, LeftOut) else None
 
     def score(self, problem: Problem, text: str) -> Score:
         """The verdict on an attempt; raises `TaskFailed` where the file gives none."""

@@ -16,7 +16,7 @@ class Backwards(SimpleTask):
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from random import Random
 from typing import Any, TypeAlias
@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 from rltf.errors import UserError
 from rltf.seeds import derive_seed
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, Family, FeedbackLevel
-from rltf.tasks.listed import Item, split_items
+from rltf.tasks.listed import Item, LeftOut, split_items
 from rltf.tasks.own.leaks import names_answer
 from rltf.tasks.own.near import neighbours
 from rltf.tasks.puzzle import EMPTY_ANSWER, NO_ANSWER, last_answer, malformed, tag_answer
@@ -148,6 +148,11 @@ class SimpleTask:
         """Whether the words of the answer stand in the text one after another; a short one, as an answer."""
         return names_answer(problem.answer, text)
 
+    @property
+    def left_out(self) -> LeftOut:
+        """What `problems` gives and no split has."""
+        return self._store.left_out if isinstance(self._store, _Given) else LeftOut(repeated=0, contaminated=0)
+
     @cached_property
     def _store(self) -> _Generated | _Given:
         listed = type(self).problems is not SimpleTask.problems
@@ -197,9 +202,16 @@ class _Given:
         sizes = {"train": task.train_size, "validation": task.validation_size, "test": task.test_size}
         # The user's own problems may well be alike; none stands in two splits.
         given = {split: size or None for split, size in sizes.items()}
-        self._items, _ = split_items(
+        self._check_answers(items)
+        self._items, self.left_out = split_items(
             items, None, given, task.data_seed, 0, same_by_answer=True, section="task.settings"
         )
+
+    def _check_answers(self, items: Sequence[Item]) -> None:
+        answers: dict[str, str] = {}
+        for item in items:
+            if answers.setdefault(item.question, item.answer) != item.answer:
+                raise UserError(f"problems() of {self._task.name}: {item.question!r:.60} has two answers; remove one")
 
     def size(self, split: Split) -> int:
         return len(self._items[split])
