@@ -542,7 +542,7 @@ def test_apps(tmp_path: Path) -> None:
     )
     text = block("print(2)")
     assert task.feedback(double, text, task.score(double, text), "located") == (
-        "Test 2 of 2 fails: on the input '2\\\\n' the program wrote '2', expected '4'."
+        "Test 2 of 2 fails: on the input '2\\n' the program wrote '2', expected '4'."
     )
     assert not task.reveals_answer(problems["No solution."], "anything " + NO_REFERENCE)
 

@@ -237,8 +237,8 @@ PROGRAM = (Case(stdin="1\n", accepted=("2",)), Case(stdin="5\n", accepted=("6",)
     [
         ("print(int(input()) + 1)", 2, ""),
         ("if __name__ == '__main__':\n    print(f'{int(input()) + 1}.0 ')", 2, ""),
-        ("print(2)", 1, "Test 2 of 2 fails: on the input '5\\\\n' the program wrote '2', expected '6'."),
-        ("pass", 0, "Test 1 of 2 fails: on the input '1\\\\n' the program wrote nothing, expected '2'."),
+        ("print(2)", 1, "Test 2 of 2 fails: on the input '5\\n' the program wrote '2', expected '6'."),
+        ("pass", 0, "Test 1 of 2 fails: on the input '1\\n' the program wrote nothing, expected '2'."),
         ("while True: print('2' * 10 ** 6)", 0, "did not come to its end: it wrote too much"),
         ("while True: pass", 0, "it took longer than"),
         ("print(2)\nimport os\nos._exit(0)", 0, "it ended the process"),
