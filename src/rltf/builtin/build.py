@@ -86,8 +86,10 @@ def school_in_marks(
     """
     torch.set_num_threads(1)  # Fixed, as in a recipe; so small a schooling needs no more.
     shutil.copytree(builtin_directory(), path)
+    # Its corpus goes on where that of the shipped model ends; its progress is its own.
     done = sum(phase.steps for phase in recipe.phases)
-    _school(recipe, replace(MARKS, steps=steps), path, done, progress, (MatrixSpeaker("marks"),))
+    phase, speakers = replace(MARKS, steps=steps), (MatrixSpeaker("marks"),)
+    _school(recipe, phase, path, done, lambda step, metrics: progress(step - done, metrics), speakers)
 
 
 def _school(

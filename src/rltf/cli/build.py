@@ -22,7 +22,6 @@ def build_command(out: Path, seed: int, steps: int | None, marks: bool) -> None:
     recipe = Recipe(seed=seed)
     if steps is not None and not marks:
         recipe = replace(recipe, phases=(replace(recipe.phases[0], steps=steps),))
-    before = sum(phase.steps for phase in recipe.phases) if marks else 0
     total = (steps or MARKS.steps) if marks else sum(phase.steps for phase in recipe.phases)
     # The directory is there once the model is finished, not before.
     unfinished = out.with_name(out.name + ".unfinished")
@@ -33,7 +32,6 @@ def build_command(out: Path, seed: int, steps: int | None, marks: bool) -> None:
         job = bar.add_task("pretraining", total=total)
 
         def show(step: int, metrics: Mapping[str, float]) -> None:
-            step -= before
             bar.update(job, completed=step + 1)
             if not console.is_terminal and (step + 1) % 50 == 0:
                 figures = "  ".join(
