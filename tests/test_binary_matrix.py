@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rltf.config import BinaryMatrixConfig
 from rltf.errors import UserError
 from rltf.tasks import BinaryMatrix, FeedbackLevel
-from rltf.tasks.binary_matrix import Matrix, distances, pose, write_matrix
+from rltf.tasks.binary_matrix import DRAFT_FORMAT, Matrix, distances, pose, write_matrix
 from rltf.types import Problem, Score, Split
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -423,3 +423,15 @@ def test_settings_with_too_few_distinct_problems_are_the_users_error_and_name_th
 def test_settings_that_allow_no_problem_at_all_are_the_users_error() -> None:
     with pytest.raises(UserError, match=r"task\.test_size"):
         make_task(min_side=2, max_side=2, min_distance=50).problem("test", 0)
+
+
+def test_of_an_attempt_with_a_draft_the_last_answer_counts() -> None:
+    task, plain = make_task(draft=True), make_task()
+    problem, same = task.problem("test", 0), plain.problem("test", 0)
+    assert problem.prompt == f"{same.prompt}\n\n{DRAFT_FORMAT}"
+    assert problem.answer == same.answer
+    draft = answer(write_matrix(problem.metadata["matrix"]))
+    assert task.score(problem, f"{draft}\n0 0 0\n{answer(problem.answer)}").correct
+    judged = task.score(problem, f"{answer(problem.answer)}\n0 0 0\n{draft}")
+    assert judged.well_formed
+    assert not judged.correct

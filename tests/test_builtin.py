@@ -16,7 +16,7 @@ from rltf.config_load import load_config
 from rltf.evaluate import Evaluation, evaluate
 from rltf.registry import build_engine, build_evaluation_collector, build_task
 from rltf.renderer import Renderer
-from rltf.tasks.binary_matrix import Matrix, distances, extract_matrix, locate, mark, write_matrix
+from rltf.tasks.binary_matrix import DRAFT_FORMAT, Matrix, distances, extract_matrix, locate, mark, write_matrix
 
 
 def test_the_model_is_small() -> None:
@@ -54,8 +54,9 @@ def test_it_can_act_on_feedback(measured: tuple[Evaluation, float, float]) -> No
     assert evaluation.second_turn >= least
 
 
-def test_the_corpus_shows_no_correct_answer() -> None:
-    rng, speaker = Random(0), MatrixSpeaker()
+@pytest.mark.parametrize("drafts", [False, True])
+def test_the_corpus_shows_no_correct_answer(drafts: bool) -> None:
+    rng, speaker = Random(0), MatrixSpeaker("marks", drafts=True) if drafts else MatrixSpeaker()
     seen = 0
     for number in range(600):
         for exchange in exchanges(speaker, rng, number / 599):
@@ -64,7 +65,9 @@ def test_the_corpus_shows_no_correct_answer() -> None:
             question = exchange.messages[0].content
             rows = question.split("below:\n")[1].split("\n\n")[0]
             matrix = tuple(tuple(map(int, row.split())) for row in rows.splitlines())
-            assert extract_matrix(exchange.reply) != distances(matrix)
+            blocks = re.findall(r"<answer>.*?</answer>", exchange.reply, re.DOTALL)
+            assert len(blocks) == 1 + drafts
+            assert all(extract_matrix(block) != distances(matrix) for block in blocks)
             seen += 1
     assert seen > 1500
 
@@ -112,6 +115,33 @@ def test_feedback_in_the_corpus_describes_the_change_and_nothing_else(level: Any
             described += 1
             assert feedback == describe(before, after)
     assert described > 200
+
+
+def test_marks_on_a_draft_lead_to_its_answer_and_an_answer_follows_the_feedback() -> None:
+    rng, speaker = Random(4), MatrixSpeaker("marks", drafts=True)
+    kept = {"first": 0, "later": 0}
+    for _ in range(300):
+        problem = speaker.question(rng, 1.0)
+        assert problem.prompt.endswith(DRAFT_FORMAT)
+        first = speaker.ignorant_attempt(problem, rng)
+        feedback, later = speaker.random_revision(problem, first, rng)
+        for name, attempt in (("first", first), ("later", later)):
+            written = re.fullmatch(
+                r"(<answer>\n.*\n</answer>)\n([012\s]+)\n(<answer>\n.*\n</answer>)", attempt, re.DOTALL
+            )
+            assert written
+            draft, answer = extract_matrix(written[1]), extract_matrix(written[3])
+            assert not isinstance(draft, str)
+            assert not isinstance(answer, str)
+            assert written[2] == mark(draft, answer)
+            kept[name] += draft == answer
+        if re.fullmatch(r"[012\s]+", feedback):
+            before, after = extract_matrix(first), extract_matrix(later)
+            assert not isinstance(before, str)
+            assert not isinstance(after, str)
+            assert feedback == mark(before, after)
+    assert 60 <= kept["first"] <= 120
+    assert 210 <= kept["later"] <= 270
 
 
 def test_the_tokenizer_spends_few_tokens_on_the_task_and_reads_any_text() -> None:

@@ -414,8 +414,9 @@ def test_build_builtin_gives_the_same_bytes_twice(tmp_path: Path) -> None:
     assert "exists already" in rltf("build-builtin", "--out", "a", cwd=tmp_path, status=2).stderr
 
 
-def test_build_builtin_schools_the_shipped_model_further_in_marks(tmp_path: Path) -> None:
-    rltf("build-builtin", "--marks", "--out", "a", "--steps", "1", cwd=tmp_path)
+@pytest.mark.parametrize("form", ["--marks", "--drafts"])
+def test_build_builtin_schools_the_shipped_model_further(tmp_path: Path, form: str) -> None:
+    rltf("build-builtin", form, "--out", "a", "--steps", "1", cwd=tmp_path)
     shipped = Path(builtin_directory())
     for path in sorted((tmp_path / "a").iterdir()):
         assert (path.read_bytes() == (shipped / path.name).read_bytes()) == (path.name != "model.safetensors"), (

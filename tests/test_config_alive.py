@@ -40,6 +40,7 @@ CHANGES: dict[str, str] = {
     "task.max_side": "5",
     "task.p_zero": "0.3",
     "task.min_distance": "3",
+    "task.draft": "true",
     "task.train_size": "30",
     "task.validation_size": "6",
     "task.test_size": "6",

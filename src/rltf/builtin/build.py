@@ -64,6 +64,8 @@ class Recipe:
 
 MARKS = Phase(steps=400, dialogues=(16,), learning_rate=1e-3)
 """Further schooling of the finished model, in another form of feedback."""
+DRAFTS = replace(MARKS, steps=750)
+"""The same, with attempts that hold a draft and marks on it."""
 SPEAKERS: tuple[Speaker, ...] = (MatrixSpeaker(), PathSpeaker(), PeopleSpeaker())
 
 
@@ -78,17 +80,18 @@ def build(recipe: Recipe, path: Path, progress: Callable[[int, Mapping[str, floa
 
 
 def school_in_marks(
-    recipe: Recipe, steps: int, path: Path, progress: Callable[[int, Mapping[str, float]], None]
+    recipe: Recipe, phase: Phase, path: Path, progress: Callable[[int, Mapping[str, float]], None], *, drafts: bool
 ) -> None:
     """Writes the shipped model after further schooling in Binary Matrix, with `feedback.level=marks`.
 
-    Its attempts stay as ignorant, and the targets of its revisions as random, as before.
+    With `drafts`, in attempts as `task.draft` asks for them. First attempts stay as ignorant, and the targets of
+    revisions as random, as before.
     """
     torch.set_num_threads(1)  # Fixed, as in a recipe; so small a schooling needs no more.
     shutil.copytree(builtin_directory(), path)
     # Its corpus goes on where that of the shipped model ends; its progress is its own.
     done = sum(phase.steps for phase in recipe.phases)
-    phase, speakers = replace(MARKS, steps=steps), (MatrixSpeaker("marks"),)
+    speakers = (MatrixSpeaker("marks", drafts=drafts),)
     _school(recipe, phase, path, done, lambda step, metrics: progress(step - done, metrics), speakers)
 
 

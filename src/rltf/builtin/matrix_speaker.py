@@ -17,6 +17,10 @@ GUESSES, GUESS_WEIGHTS = (1, 2, 3, 4), (60, 33, 6, 1)
 """What the model guesses, blindly, for a cell that the question shows as 1."""
 MOST_CHANGES = 0.7
 """Share of the cells that a revision may change."""
+MOST_FAULTS = 0.5
+"""Share of a draft's cells that may differ from its answer."""
+KEPT_FIRST, KEPT_LATER = 0.3, 0.8
+"""How many first and later attempts keep their draft: what follows feedback needs no second change."""
 LOCATED_SIDE = 5
 COUNTS = tuple(f"{count} cells are wrong." for count in range(2, LOCATED_SIDE**2 + 1))
 NO_ANSWER = "There is no answer between <answer> and </answer>."
@@ -25,11 +29,13 @@ NO_ANSWER = "There is no answer between <answer> and </answer>."
 class MatrixSpeaker:
     """Questions with matrices of any density, blind guesses, random changes and their description.
 
-    A change is described by `located` feedback, or by `marks`.
+    A change is described by `located` feedback, or by `marks`. With `drafts`, each attempt is a draft, marks on it and
+    the answer that they lead to.
     """
 
-    def __init__(self, level: Literal["located", "marks"] = "located") -> None:
+    def __init__(self, level: Literal["located", "marks"] = "located", *, drafts: bool = False) -> None:
         self._marks = level == "marks"
+        self._drafts = drafts
 
     def question(self, rng: Random, difficulty: float) -> Problem:
         """A random matrix with at least one 0 and one 1: without a 1, there is nothing to be ignorant of."""
@@ -42,7 +48,7 @@ class MatrixSpeaker:
             task="binary_matrix",
             split="train",
             index=0,
-            prompt=pose(matrix),
+            prompt=pose(matrix, self._drafts),
             answer=write_matrix(distances(matrix)),
             metadata={"matrix": matrix},
         )
@@ -53,7 +59,7 @@ class MatrixSpeaker:
         while True:
             cells = [cell and rng.choices(GUESSES, GUESS_WEIGHTS)[0] for row in matrix for cell in row]
             if _text(cells, len(matrix)) != problem.answer:
-                return _answer(cells, len(matrix))
+                return self._attempt(problem, cells, len(matrix), KEPT_FIRST, rng)
 
     def random_revision(self, problem: Problem, attempt: str, rng: Random) -> tuple[str, str]:
         """Changes a few random cells; most often the feedback locates them, sometimes it only counts or denies."""
@@ -68,19 +74,30 @@ class MatrixSpeaker:
         most = max(1, round(MOST_CHANGES * side * side))
         while True:
             cells = [cell for row in matrix for cell in row]
-            changed = sorted(rng.sample(range(side * side), rng.randint(1, most)))
-            for i in changed:
-                cells[i] = _changed(cells[i], rng)
+            changed = _change(cells, rng.randint(1, most), rng)
             if _text(cells, side) != problem.answer:
                 break
         if kind < 0.12:
             feedback = "1 cell is wrong." if len(changed) == 1 else f"{len(changed)} cells are wrong."
+        elif self._marks:
+            feedback = mark(matrix, _rows(cells, side))
         else:
             old = [cell for row in matrix for cell in row]
-            if self._marks:
-                return mark(matrix, _rows(cells, side)), _answer(cells, side)
             feedback = "\n".join(locate(i // side, i % side, cells[i] > old[i]) for i in changed)
-        return feedback, _answer(cells, side)
+        return feedback, self._attempt(problem, cells, side, KEPT_LATER, rng)
+
+    def _attempt(self, problem: Problem, cells: Sequence[int], side: int, kept: float, rng: Random) -> str:
+        """The cells as an answer; with drafts, behind a draft that differs in random cells unless it is kept."""
+        if not self._drafts:
+            return _answer(cells, side)
+        while True:
+            draft = list(cells)
+            if rng.random() >= kept:
+                _change(draft, rng.randint(1, max(1, round(MOST_FAULTS * side * side))), rng)
+            if _text(draft, side) != problem.answer:
+                break
+        faults = mark(_rows(draft, side), _rows(cells, side))
+        return "\n".join((_answer(draft, side), faults, _answer(cells, side)))
 
     def vocabulary(self) -> Iterator[str]:
         """A question, an answer and every kind of feedback."""
@@ -100,6 +117,14 @@ class MatrixSpeaker:
         yield "Line 1 of the answer is not a row of numbers."
         yield "The answer has 1 rows; the matrix has 2."
         yield "Row 1 of the answer has 1 numbers; the matrix has 2 columns."
+
+
+def _change(cells: list[int], count: int, rng: Random) -> list[int]:
+    """Changes so many random cells in place; returns which, in reading order."""
+    changed = sorted(rng.sample(range(len(cells)), count))
+    for i in changed:
+        cells[i] = _changed(cells[i], rng)
+    return changed
 
 
 def _changed(cell: int, rng: Random) -> int:

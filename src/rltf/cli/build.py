@@ -10,19 +10,23 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rltf.builtin.build import MARKS, Recipe, build, school_in_marks
+from rltf.builtin.build import DRAFTS, MARKS, Recipe, build, school_in_marks
 from rltf.errors import UserError
 from rltf.report import plain
 
 
-def build_command(out: Path, seed: int, steps: int | None, marks: bool) -> None:
-    """Builds the model into a new directory, or the shipped one schooled further in marks."""
+def build_command(out: Path, seed: int, steps: int | None, marks: bool, drafts: bool) -> None:
+    """Builds the model into a new directory, or the shipped one schooled further in marks, and in drafts."""
     if out.exists():
         raise UserError(f"--out {out}: exists already; choose another directory or remove it")
     recipe = Recipe(seed=seed)
-    if steps is not None and not marks:
-        recipe = replace(recipe, phases=(replace(recipe.phases[0], steps=steps),))
-    total = (steps or MARKS.steps) if marks else sum(phase.steps for phase in recipe.phases)
+    further = DRAFTS if drafts else MARKS if marks else None
+    if steps is not None:
+        if further:
+            further = replace(further, steps=steps)
+        else:
+            recipe = replace(recipe, phases=(replace(recipe.phases[0], steps=steps),))
+    total = further.steps if further else sum(phase.steps for phase in recipe.phases)
     # The directory is there once the model is finished, not before.
     unfinished = out.with_name(out.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -39,8 +43,8 @@ def build_command(out: Path, seed: int, steps: int | None, marks: bool) -> None:
                 )
                 console.print(f"step {step + 1}/{total}  {figures}", highlight=False, soft_wrap=True)
 
-        if marks:
-            school_in_marks(recipe, total, unfinished, show)
+        if further:
+            school_in_marks(recipe, further, unfinished, show, drafts=drafts)
         else:
             build(recipe, unfinished, show)
     unfinished.rename(out)

@@ -182,11 +182,12 @@ def build_builtin(
     marks: Annotated[
         bool, typer.Option("--marks", help="School the shipped model further, in feedback.level=marks, instead.")
     ] = False,
+    drafts: Annotated[bool, typer.Option("--drafts", help="The same, with attempts as task.draft asks for.")] = False,
 ) -> None:
     """Make the built-in model anew. The same seed on the same machine gives the same bytes."""
     from rltf.cli.build import build_command
 
-    build_command(out, seed, steps, marks)
+    build_command(out, seed, steps, marks, drafts)
 
 
 @judge_app.command("try")

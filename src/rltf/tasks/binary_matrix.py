@@ -20,6 +20,7 @@ Matrix: TypeAlias = tuple[tuple[int, ...], ...]
 ANSWER_FORMAT = (
     "Write the distance matrix between <answer> and </answer>, one row per line, with a space between numbers."
 )
+DRAFT_FORMAT = "Write a draft, what is wrong with it, and the answer."
 _ROW = re.compile(r"[0-9]{1,3}(?:[ \t]+[0-9]{1,3})*")
 _MAX_ROWS = 100
 
@@ -50,12 +51,13 @@ def write_matrix(matrix: Matrix) -> str:
     return "\n".join(" ".join(str(cell) for cell in row) for row in matrix)
 
 
-def pose(matrix: Matrix) -> str:
-    """The full prompt for a matrix."""
+def pose(matrix: Matrix, draft: bool = False) -> str:
+    """The full prompt for a matrix; with `draft` it also asks for a draft and its faults before the answer."""
     # Imported here: reasoning-gym takes seconds to import, and scoring does not need it.
     from reasoning_gym.algorithmic.binary_matrix import QUESTION_TEMPLATE
 
-    return f"{QUESTION_TEMPLATE.format(matrix=write_matrix(matrix)).strip()}\n\n{ANSWER_FORMAT}"
+    question = QUESTION_TEMPLATE.format(matrix=write_matrix(matrix)).strip()
+    return "\n\n".join((question, ANSWER_FORMAT, *([DRAFT_FORMAT] if draft else [])))
 
 
 def distances(matrix: Matrix) -> Matrix:
@@ -87,12 +89,14 @@ class BinaryMatrix(Puzzle):
         max_side: int,
         p_zero: float,
         min_distance: int,
+        draft: bool,
         **sizes: int,
     ) -> None:
         super().__init__(**sizes)
         self._sides = (min_side, max_side)
         self._p_zero = p_zero
         self._min_distance = min_distance
+        self._asks_for_draft = draft
 
     def _draw(self, split: Split, index: int, seed: int, position: int) -> Problem | None:
         matrix = _freeze(_dataset(self._sides, self._p_zero, seed)[position]["metadata"]["matrix"])
@@ -103,7 +107,7 @@ class BinaryMatrix(Puzzle):
             task=self.name,
             split=split,
             index=index,
-            prompt=pose(matrix),
+            prompt=pose(matrix, self._asks_for_draft),
             answer=write_matrix(solution),
             metadata={"matrix": matrix, "solution": solution},
         )

@@ -36,6 +36,10 @@ class BinaryMatrixConfig(PuzzleConfig):
     min_distance: NonNegative = 2
     """Only matrices with at least one distance this large; below 2, a copy of the question is often right."""
 
+    draft: bool = False
+    """Ask for a draft and what is wrong with it before the answer: an attempt whose work reads like feedback. Scored is
+    the last answer."""
+
     @model_validator(mode="after")
     def _sides(self) -> BinaryMatrixConfig:
         _check_order(self, "min_side", "max_side")
