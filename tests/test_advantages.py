@@ -153,6 +153,7 @@ def test_a_sequence_ratio_out_of_range_is_zero_or_infinite() -> None:
 
 def test_the_schedule_is_a_line_from_start_to_end() -> None:
     assert [linear_schedule(2.0, 4.0, progress) for progress in (0.0, 0.25, 1.0)] == [2.0, 2.5, 4.0]
+    assert linear_schedule(None, 4.0, 0.25) == 4.0
 
 
 @given(st.floats(0, 10), st.floats(0, 1))

@@ -130,11 +130,19 @@ def test_a_model_can_refine_its_own_attempts(tiny_model: Path, tmp_path: Path) -
     assert set(figures) == {"task", "model", "self", "rules"}
     for source in ("self", "rules"):
         assert len(figures[source]["by_turn"]) == len(figures[source]["by_turn_interval"]) == 3
+        assert figures[source]["reached"] == [1, 1, 1]
+    # A run that was trained on the feedback of others is asked about its own attempts all the same.
+    shuffled = json.loads(rltf(*arguments, "--json", "feedback.about=shuffled", cwd=tmp_path).stdout)
+    assert shuffled["self"] == figures["self"]
     # The first attempts are the same, whoever criticises them.
     assert figures["self"]["by_turn"][0] == figures["rules"]["by_turn"][0]
     table = rltf(*arguments, cwd=tmp_path).stdout
     assert "own feedback" in table
     assert "feedback: rules" in table
+    assert "ended early" not in table
+    endless = rltf(*arguments, "--rounds", "60", "evaluation.problems=1", cwd=tmp_path).stdout
+    assert "ended early" in endless
+    assert " 60 " in endless
 
 
 def test_the_best_model_on_the_validation_split_is_kept(tiny_model: Path, tmp_path: Path) -> None:

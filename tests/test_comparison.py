@@ -68,6 +68,7 @@ def test_every_arm_gets_every_seed_with_its_own_settings_over_the_common_ones(tm
         ("[arms.sd]", '[arms.sd]\ntask.name = "shortest_path"', "arms differ in task"),
         ("[arms.sd]", "[arms.sd]\nevaluation.samples = 2", "arms differ in evaluation"),
         ("[arms.sd]", '[arms.sd]\nengine.model = "other"', "arms differ in engine.model"),
+        ("[arms.sd]", '[arms.twin]\nobjective.name = "grpo"\n[arms.sd]', "the arms grpo and twin have the same settings"),
     ],
 )
 def test_a_wrong_file_is_one_clear_line(old: str, new: str, message: str, tmp_path: Path) -> None:
@@ -166,6 +167,15 @@ def test_the_table_names_every_arm_its_seeds_and_the_command(finished: tuple[Com
     assert "| `grpo` | 20.0 ± 127.1 (10.0, 30.0) |  | - |" in text
     assert "| before training | 0.0" in text
     assert "`rltf compare two.toml`" in text
+
+
+def test_where_arms_start_apart_the_table_says_from_where(finished: tuple[Comparison, Path]) -> None:
+    found = outcome(*finished)
+    start = {"seeds": {"0": 0.2, "1": 0.4}, "spread": {"mean": 0.3, "half": 0.1}}
+    found["arms"]["sd"]["before"]["second_turn"] = start
+    text = table(found, "rltf compare two.toml")
+    assert "| before training | 0.0 ± 0.0 (0.0, 0.0) |  | differs |" in text
+    assert "| 80.0 (80.0, -), from 30.0 ± 10.0 |" in text
 
 
 def test_comparisons_stand_side_by_side_with_a_gap_where_one_lacks_an_arm(finished: tuple[Comparison, Path]) -> None:

@@ -52,3 +52,6 @@ def test_feedback_leaks_where_a_first_attempt_holds_one_of_its_sentences() -> No
     later = make_rollout(make_turn(0.0, text="1", feedback=said), make_turn(0.0, text=said))
     assert leaked_share([make_group(later)]) == 0.0
     assert leaked_share([make_group(make_rollout(make_turn(1.0)))]) == 0.0
+    # Marks on an answer's cells are no sentence, though an answer may hold the same digits.
+    marked = make_rollout(make_turn(0.0, text="0 1 0 0\n2 2 1 0", feedback="0 1 0 0\n0 0 0 2"))
+    assert leaked_share([make_group(marked)]) == 0.0

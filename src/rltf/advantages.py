@@ -77,9 +77,9 @@ def sequence_ratio(student_logprobs_T: NDArray[np.float32], teacher_logprobs_T: 
         return float(np.exp(difference))
 
 
-def linear_schedule(start: float, end: float, progress: float) -> float:
-    """The value at `progress` in [0, 1] on the line from `start` to `end`."""
-    return start + (end - start) * progress
+def linear_schedule(start: float | None, end: float, progress: float) -> float:
+    """The value at `progress` in [0, 1] on the line from `start` to `end`; without a start, `end` throughout."""
+    return end if start is None else start + (end - start) * progress
 
 
 def _mean(values: Float64Array) -> float:

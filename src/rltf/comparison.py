@@ -15,7 +15,8 @@ A comparison is a TOML file:
     objective.name = "rltf_sd"
 
 Each arm is trained once per seed. All runs take the same number of rollouts, unless `unequal_rollouts = true`.
-On the command line, `seeds=[0]` and `section.field=value` go over the file: the latter over every arm.
+On the command line, what the file has (`seeds=[0]`, `arms.grpo.objective.gamma=0.5`) goes over it, and any other
+`section.field=value` over every arm.
 """
 
 from __future__ import annotations
@@ -119,6 +120,7 @@ def load_comparison(path: Path, overrides: Sequence[str] = ()) -> Comparison:
         for arm, own in arms.items()
         for seed in file.seeds
     ]
+    _check_distinct(path, runs)
     for name in ("task", "evaluation"):
         if any(getattr(run.config, name) != getattr(runs[0].config, name) for run in runs):
             raise UserError(
@@ -134,8 +136,20 @@ def load_comparison(path: Path, overrides: Sequence[str] = ()) -> Comparison:
 
 
 def _is_of_the_file(override: str) -> bool:
-    """Whether it is the comparison's own, such as `seeds=[0]`, and no setting of its runs."""
-    return override.partition("=")[0].strip() in ComparisonFile.model_fields
+    """Whether it is the comparison's own, such as `seeds=[0]` or `arms.NAME.trainer.steps=9`, and no setting of all."""
+    return override.partition("=")[0].partition(".")[0].strip() in ComparisonFile.model_fields
+
+
+def _check_distinct(path: Path, runs: Sequence[PlannedRun]) -> None:
+    """Refuses arms that are the same run under two names, as a setting over all arms makes them easily."""
+    known: dict[str, str] = {}
+    for run in runs:
+        arm = known.setdefault(run.config.model_dump_json(), run.arm)
+        if arm != run.arm:
+            raise UserError(
+                f"{path}: the arms {arm} and {run.arm} have the same settings; remove one, "
+                "or the setting that is laid over both"
+            )
 
 
 def rollouts(config: RunConfig) -> int:

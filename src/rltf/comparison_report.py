@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rltf.comparison import FIGURES
 from rltf.errors import UserError
 
 TABLE, OUTCOME = "table.md", "outcome.json"
@@ -20,14 +21,14 @@ def table(outcome: Mapping[str, Any], command: str) -> str:
     arms: Mapping[str, Any] = outcome["arms"]
     baseline = outcome["baseline"]
     differs = f" | minus `{baseline}`" if baseline else ""
-    first = next(iter(arms.values()))
     lines = [
         f"### {outcome['title']}",
         "",
         f"| arm | single-turn, %{differs} | second-turn, % | rollouts | tokens | feedback | seconds |",
         "|---" * (7 + bool(baseline)) + "|",
     ]
-    before = [_cell(first["before"][figure]) for figure in ("single_turn", "second_turn")]
+    starts = {figure: {_cell(found["before"][figure]) for found in arms.values()} for figure in FIGURES}
+    before = [start.copy().pop() if len(start) == 1 else "differs" for start in starts.values()]
     lines.append(f"| before training | {before[0]}{' | ' * bool(baseline)} | {before[1]} | | | | |")
     for arm, found in arms.items():
         after, cost = found["after"], found["cost"]
@@ -36,6 +37,8 @@ def table(outcome: Mapping[str, Any], command: str) -> str:
         if baseline:
             cells.append(percent_points(difference) if difference else "")
         cells.append(_cell(after["second_turn"]))
+        if len(starts["second_turn"]) > 1:  # Arms with other feedback begin elsewhere with their second attempts.
+            cells[-1] += f", from {_cell(found['before']['second_turn'], seeds=False)}"
         cells += [f"{cost[name]:,.0f}" for name in ("rollouts", "tokens", "feedback_calls", "seconds")]
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
@@ -68,11 +71,11 @@ def percent_points(spread: Mapping[str, float | None]) -> str:
     return f"{100 * mean:.1f}" if half is None else f"{100 * mean:.1f} ± {100 * half:.1f}"
 
 
-def _cell(figure: Mapping[str, Any]) -> str:
+def _cell(figure: Mapping[str, Any], *, seeds: bool = True) -> str:
     if figure["spread"] is None:
         return "-"
     values = ", ".join("-" if v is None else f"{100 * v:.1f}" for v in figure["seeds"].values())
-    return f"{percent_points(figure['spread'])} ({values})"
+    return percent_points(figure["spread"]) + (f" ({values})" if seeds else "")
 
 
 def draw_curves(outcome: Mapping[str, Any], directory: Path) -> list[Path]:
@@ -93,7 +96,7 @@ def draw_curves(outcome: Mapping[str, Any], directory: Path) -> list[Path]:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
-    panels = (("single_turn", "first attempts"), ("second_turn", "after feedback"))
+    panels = zip(FIGURES, ("first attempts", "after feedback"), strict=True)
     for axis, (name, label) in zip(axes, panels, strict=True):
         for arm, found in arms.items():
             points = [(point["rollouts"], point[name]) for point in found["curve"] if point[name]]

@@ -42,6 +42,9 @@ class Evaluation:
     """Share of correct attempts at each turn, among the attempts made there."""
     by_turn_interval: tuple[float | None, ...]
     """Half the width of each one's 95% interval."""
+    reached: tuple[float, ...]
+    """Share of rollouts that made an attempt at each turn. An episode may end at a right attempt, for want of
+    feedback or where its prompt outgrows the model's context."""
     reward: float
     """Mean reward of first attempts: `single_turn` where a task knows right and wrong alone."""
     reward_interval: float | None
@@ -142,6 +145,7 @@ def summarize(groups: Sequence[RolloutGroup], split: Split, samples: int, temper
         solved=_mean([rollout.turns[-1].score.correct for rollout in rollouts]),
         by_turn=tuple(mean for mean, _ in by_turn),
         by_turn_interval=tuple(interval for _, interval in by_turn),
+        reached=tuple(_mean([len(rollout.turns) > turn for rollout in rollouts]) for turn in range(max(2, horizon))),
         reward=reward,
         reward_interval=reward_interval,
         second_reward=_mean_and_interval(groups, 1, _reward)[0],

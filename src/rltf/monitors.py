@@ -18,6 +18,7 @@ MOST_BROKEN = 0.5
 _LEAST_WORDS = 3
 _FEWEST_TELLING_WORDS = 6
 _SENTENCE = re.compile(r"[^\n.!?]+[.!?]?")
+_LETTER = re.compile(r"[^\W\d_]")
 
 
 def collapse(history: Sequence[Mapping[str, float]]) -> str | None:
@@ -61,7 +62,8 @@ def uninformative_share(groups: Sequence[RolloutGroup]) -> float:
 def leaked_share(groups: Sequence[RolloutGroup]) -> float:
     """Share of first attempts that hold a sentence (three words or more) of some feedback in the batch.
 
-    First attempts see no feedback: what reads like it was learned, and comes out where nobody asked.
+    Marks and numbers alone are no sentence: an answer may read like them. First attempts see no feedback: what reads
+    like it was learned, and comes out where nobody asked.
     """
     attempts = [rollout.turns[0].text for group in groups for rollout in group.rollouts]
     sentences = {
@@ -71,7 +73,7 @@ def leaked_share(groups: Sequence[RolloutGroup]) -> float:
         for turn in rollout.turns
         if isinstance(turn.feedback, Feedback)
         for sentence in _SENTENCE.findall(turn.feedback.text)
-        if len(sentence.split()) >= _LEAST_WORDS
+        if len(sentence.split()) >= _LEAST_WORDS and _LETTER.search(sentence)
     }
     held = [any(sentence in attempt for sentence in sentences) for attempt in attempts]
     return float(np.mean(held)) if held else 0.0

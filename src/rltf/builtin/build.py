@@ -79,7 +79,7 @@ def build(recipe: Recipe, path: Path, progress: Callable[[int, Mapping[str, floa
         done += phase.steps
 
 
-def school_in_marks(
+def school_further(
     recipe: Recipe, phase: Phase, path: Path, progress: Callable[[int, Mapping[str, float]], None], *, drafts: bool
 ) -> None:
     """Writes the shipped model after further schooling in Binary Matrix, with `feedback.level=marks`.

@@ -7,7 +7,8 @@ from random import Random
 from typing import Literal
 
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK
-from rltf.tasks.binary_matrix import Matrix, distances, extract_matrix, locate, mark, pose, write_matrix
+from rltf.tasks.binary_matrix import Matrix, count_wrong, distances, extract_matrix, locate, mark, pose, write_matrix
+from rltf.tasks.puzzle import NO_ANSWER, tag_answer
 from rltf.types import Problem
 
 SIDES = (2, 3, 4)
@@ -22,8 +23,6 @@ MOST_FAULTS = 0.5
 KEPT_FIRST, KEPT_LATER = 0.3, 0.8
 """How many first and later attempts keep their draft: what follows feedback needs no second change."""
 LOCATED_SIDE = 5
-COUNTS = tuple(f"{count} cells are wrong." for count in range(2, LOCATED_SIDE**2 + 1))
-NO_ANSWER = "There is no answer between <answer> and </answer>."
 
 
 class MatrixSpeaker:
@@ -78,7 +77,7 @@ class MatrixSpeaker:
             if _text(cells, side) != problem.answer:
                 break
         if kind < 0.12:
-            feedback = "1 cell is wrong." if len(changed) == 1 else f"{len(changed)} cells are wrong."
+            feedback = count_wrong(len(changed))
         elif self._marks:
             feedback = mark(matrix, _rows(cells, side))
         else:
@@ -111,7 +110,8 @@ class MatrixSpeaker:
                     yield locate(row, column, too_small) + "\n" + NO_ANSWER
                     yield locate(row, column, too_small) + "\n\n" + NO_ANSWER
                     yield locate(row, column, too_small)
-        for text in ("1 cell is wrong.", *COUNTS, CORRECT_FEEDBACK, INCORRECT_FEEDBACK, NO_ANSWER):
+        counts = [count_wrong(cells) for cells in range(1, LOCATED_SIDE**2 + 1)]
+        for text in (*counts, CORRECT_FEEDBACK, INCORRECT_FEEDBACK, NO_ANSWER):
             yield text
             yield text + "\n\n" + NO_ANSWER
         yield "Line 1 of the answer is not a row of numbers."
@@ -143,4 +143,4 @@ def _text(cells: Sequence[int], side: int) -> str:
 
 
 def _answer(cells: Sequence[int], side: int) -> str:
-    return f"<answer>\n{_text(cells, side)}\n</answer>"
+    return tag_answer(_text(cells, side))

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rltf.builtin.build import DRAFTS, MARKS, Recipe, build, school_in_marks
+from rltf.builtin.build import DRAFTS, MARKS, Recipe, build, school_further
 from rltf.errors import UserError
 from rltf.report import plain
 
@@ -44,7 +44,7 @@ def build_command(out: Path, seed: int, steps: int | None, marks: bool, drafts: 
                 console.print(f"step {step + 1}/{total}  {figures}", highlight=False, soft_wrap=True)
 
         if further:
-            school_in_marks(recipe, further, unfinished, show, drafts=drafts)
+            school_further(recipe, further, unfinished, show, drafts=drafts)
         else:
             build(recipe, unfinished, show)
     unfinished.rename(out)

@@ -89,7 +89,9 @@ def refine_command(
 ) -> None:
     """Accuracy after each round of revision: on the model's own feedback, and on the task's for comparison.
 
-    Every rollout goes through every round, right or wrong: at test time nobody says when to stop.
+    Every rollout goes through every round, right or wrong: at test time nobody says when to stop. One whose prompt
+    outgrows the model's context, or that gets no feedback, ends before; a round's accuracy is that of the attempts
+    made in it.
     """
     config = _settings_for(model, task, settings)
     going_on = {"early_termination": False, "feedback_on_correct": True, "feedback_on_last": False}
@@ -97,8 +99,9 @@ def refine_command(
     engine = build_engine(config)
     curves: dict[str, Evaluation] = {}
     for source in ("self", config.feedback.source if config.feedback.source != "self" else "rules"):
-        # One source for all tasks of a mixture.
-        feedback = config.feedback.model_copy(update={"source": source, "per_task": FeedbackConfig().per_task})
+        # One source for all tasks of a mixture, and on the attempt itself, whatever a run was trained with.
+        plain_feedback = {"source": source, "per_task": FeedbackConfig().per_task, "about": "attempt"}
+        feedback = config.feedback.model_copy(update=plain_feedback)
         collector = _collector(config.model_copy(update={"feedback": feedback}), engine, rounds + 1)
         curves[source] = _evaluate(config, collector, split, samples)
     if json_output:
@@ -110,9 +113,26 @@ def refine_command(
     for source in curves:
         table.add_column("own feedback" if source == "self" else f"feedback: {source}", justify="right")
     for number in range(rounds + 1):
-        cells = [percent(e.by_turn[number], e.by_turn_interval[number]) for e in curves.values()]
-        table.add_row(str(number), *cells)
-    Console().print(table)
+        table.add_row(str(number), *(_round(evaluation, number) for evaluation in curves.values()))
+    console = Console()
+    console.print(table)
+    if any(evaluation.reached[-1] < 1 or len(evaluation.reached) <= rounds for evaluation in curves.values()):
+        console.print(
+            "Some rollouts ended early, as they got no feedback or their conversation outgrew the model's context; "
+            "rollout.conversation=newest keeps it short.",
+            highlight=False,
+        )
+
+
+def _round(evaluation: Evaluation, number: int) -> str:
+    """The accuracy in a round, with the share of rollouts that came to it where some did not."""
+    if number >= len(evaluation.by_turn):
+        return percent(None)
+    accuracy, reached = (
+        percent(evaluation.by_turn[number], evaluation.by_turn_interval[number]),
+        evaluation.reached[number],
+    )
+    return accuracy if reached == 1 else f"{accuracy} of {percent(reached)}"
 
 
 def rollout_command(model: str, task: str | None, split: str, count: int, settings: Sequence[str]) -> None:

@@ -177,7 +177,7 @@ def annotate(
 @app.command("build-builtin")
 def build_builtin(
     out: Annotated[Path, typer.Option(help="Where the model is written; must not exist.")] = Path("builtin-model"),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and corpus.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the corpus, and of the weights that it begins with.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="A shorter schooling, of one phase, for trials.")] = None,
     marks: Annotated[
         bool, typer.Option("--marks", help="School the shipped model further, in feedback.level=marks, instead.")

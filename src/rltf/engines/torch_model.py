@@ -66,6 +66,13 @@ def source_of(model: str) -> str:
     return model
 
 
+def _unloadable(source: str, part: str) -> str:
+    """What to say of a model that does not load. A name that is no directory here is a hub's, or misspelt."""
+    if Path(source).is_dir():
+        return f"its {part} cannot be loaded"
+    return f"there is no such directory here, and from the hub its {part} cannot be loaded"
+
+
 def load_weights(config: TorchEngineConfig, device: torch.device) -> Any:
     """The model as its source has it, without adapters, in evaluation mode (no dropout)."""
     source = source_of(config.model)
@@ -75,7 +82,7 @@ def load_weights(config: TorchEngineConfig, device: torch.device) -> Any:
         )
     except Exception as error:
         # A broken directory shows itself in as many kinds of error as there are libraries that read it.
-        raise UserError(f"engine.model={config.model}: cannot be loaded: {_first_line(error)}") from error
+        raise UserError(f"engine.model={config.model}: {_unloadable(source, 'model')}: {_first_line(error)}") from error
     absent = sorted(map(str, [*report.get("missing_keys", ()), *report.get("mismatched_keys", ())]))
     if absent:
         raise UserError(
@@ -92,7 +99,8 @@ def load_model(config: TorchEngineConfig) -> LoadedModel:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except Exception as error:
-        raise UserError(f"engine.model={config.model}: its tokenizer cannot be loaded: {_first_line(error)}") from error
+        what = _unloadable(source, "tokenizer")
+        raise UserError(f"engine.model={config.model}: {what}: {_first_line(error)}") from error
     if config.chat_template is not None:
         try:
             tokenizer.chat_template = Path(config.chat_template).expanduser().read_text(encoding="utf-8")

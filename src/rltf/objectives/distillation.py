@@ -61,8 +61,7 @@ class Distillation:
     def __call__(self, group: RolloutGroup, progress: float) -> list[TrainingSample]:
         """Samples `(x_0 -> y_h)` for every turn after the first."""
         sd = self.sd
-        start = sd.coefficient if sd.initial_coefficient is None else sd.initial_coefficient
-        coefficient = linear_schedule(start, sd.coefficient, progress)
+        coefficient = linear_schedule(sd.initial_coefficient, sd.coefficient, progress)
         first_attempts = [rollout.turns[0] for rollout in group.rollouts]
         samples: list[TrainingSample] = []
         for turn_index in range(1, max(len(rollout.turns) for rollout in group.rollouts)):

@@ -33,8 +33,7 @@ class FeedbackModelling:
     def __call__(self, group: RolloutGroup, progress: float) -> list[TrainingSample]:
         """Samples `(f_FM(x_h, y_h) -> c_h)` for every turn that has feedback which the policy did not write itself."""
         fm = self.fm
-        start = fm.coefficient if fm.initial_coefficient is None else fm.initial_coefficient
-        coefficient = linear_schedule(start, fm.coefficient, progress)
+        coefficient = linear_schedule(fm.initial_coefficient, fm.coefficient, progress)
         if coefficient == 0.0:
             return []
         samples: list[TrainingSample] = []

@@ -140,7 +140,7 @@ class BinaryMatrix(Puzzle):
             return mismatch
         wrong = _wrong_cells(problem, matrix)
         if level == "count":
-            return "1 cell is wrong." if len(wrong) == 1 else f"{len(wrong)} cells are wrong."
+            return count_wrong(len(wrong))
         if level == "marks":
             return mark(matrix, problem.metadata["solution"])
         return "\n".join(locate(row, column, too_small) for row, column, too_small in wrong)
@@ -165,6 +165,11 @@ class BinaryMatrix(Puzzle):
         numbers = re.findall(r"[0-9]+", text)
         gold = problem.answer.split()
         return any(numbers[start : start + len(gold)] == gold for start in range(len(numbers) - len(gold) + 1))
+
+
+def count_wrong(cells: int) -> str:
+    """Feedback that only counts."""
+    return "1 cell is wrong." if cells == 1 else f"{cells} cells are wrong."
 
 
 def locate(row: int, column: int, too_small: bool) -> str:

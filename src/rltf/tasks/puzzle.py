@@ -62,7 +62,7 @@ class Puzzle(ABC):
 
     @abstractmethod
     def _criticise(self, problem: Problem, text: str, level: FeedbackLevel) -> str:
-        """Feedback at the level `located` or `count` on an attempt that is wrong."""
+        """Feedback on an attempt that is wrong, at any level but `correctness`."""
 
     @cached_property
     def _splits(self) -> DisjointSplits:

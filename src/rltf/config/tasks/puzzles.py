@@ -38,7 +38,8 @@ class BinaryMatrixConfig(PuzzleConfig):
 
     draft: bool = False
     """Ask for a draft and what is wrong with it before the answer: an attempt whose work reads like feedback. Scored is
-    the last answer."""
+    the last answer. It takes three times the tokens (rollout.max_new_tokens=64 at side 4) and a model that knows the
+    form: the built-in one does after `rltf build-builtin --drafts`."""
 
     @model_validator(mode="after")
     def _sides(self) -> BinaryMatrixConfig:
