@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,10 @@ from helpers import builtin_tokenizer, chatml_tokenizer
 from hypothesis import settings
 
 from rltf.renderer import Renderer
+
+# Workers share the cores: threads of theirs on top, and of the commands that they start, only wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples on every machine, and no verdict that depends on how busy it is.
 settings.register_profile("rltf", deadline=None, derandomize=True, max_examples=60)

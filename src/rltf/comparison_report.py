@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from rltf.comparison import FIGURES
 from rltf.errors import UserError
 
+_FIGURES = ("single_turn", "second_turn")
 TABLE, OUTCOME = "table.md", "outcome.json"
 CURVES = ("curves.svg", "curves.png")
 
@@ -27,7 +27,7 @@ def table(outcome: Mapping[str, Any], command: str) -> str:
         f"| arm | single-turn, %{differs} | second-turn, % | rollouts | tokens | feedback | seconds |",
         "|---" * (7 + bool(baseline)) + "|",
     ]
-    starts = {figure: {_cell(found["before"][figure]) for found in arms.values()} for figure in FIGURES}
+    starts = {figure: {_cell(found["before"][figure]) for found in arms.values()} for figure in _FIGURES}
     before = [start.copy().pop() if len(start) == 1 else "differs" for start in starts.values()]
     lines.append(f"| before training | {before[0]}{' | ' * bool(baseline)} | {before[1]} | | | | |")
     for arm, found in arms.items():
@@ -96,7 +96,7 @@ def draw_curves(outcome: Mapping[str, Any], directory: Path) -> list[Path]:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
-    panels = zip(FIGURES, ("first attempts", "after feedback"), strict=True)
+    panels = zip(_FIGURES, ("first attempts", "after feedback"), strict=True)
     for axis, (name, label) in zip(axes, panels, strict=True):
         for arm, found in arms.items():
             points = [(point["rollouts"], point[name]) for point in found["curve"] if point[name]]
