@@ -68,7 +68,7 @@ def test_every_arm_gets_every_seed_with_its_own_settings_over_the_common_ones(tm
         ("[arms.sd]", '[arms.sd]\ntask.name = "shortest_path"', "arms differ in task"),
         ("[arms.sd]", "[arms.sd]\nevaluation.samples = 2", "arms differ in evaluation"),
         ("[arms.sd]", '[arms.sd]\nengine.model = "other"', "arms differ in engine.model"),
-        ("[arms.sd]", '[arms.twin]\nobjective.name = "grpo"\n[arms.sd]', "the arms grpo and twin have the same settings"),
+        ("[arms.sd]", '[arms.twin]\nobjective.name = "grpo"\n[arms.sd]', "grpo and twin have the same settings"),
     ],
 )
 def test_a_wrong_file_is_one_clear_line(old: str, new: str, message: str, tmp_path: Path) -> None:
