@@ -73,7 +73,7 @@ class MatrixSpeaker:
         most = max(1, round(MOST_CHANGES * side * side))
         while True:
             cells = [cell for row in matrix for cell in row]
-            changed = _change(cells, rng.randint(1, most), rng)
+            changed = _change_cells(cells, rng.randint(1, most), rng)
             if _text(cells, side) != problem.answer:
                 break
         if kind < 0.12:
@@ -92,7 +92,7 @@ class MatrixSpeaker:
         while True:
             draft = list(cells)
             if rng.random() >= kept:
-                _change(draft, rng.randint(1, max(1, round(MOST_FAULTS * side * side))), rng)
+                _change_cells(draft, rng.randint(1, max(1, round(MOST_FAULTS * side * side))), rng)
             if _text(draft, side) != problem.answer:
                 break
         faults = mark(_rows(draft, side), _rows(cells, side))
@@ -119,7 +119,7 @@ class MatrixSpeaker:
         yield "Row 1 of the answer has 1 numbers; the matrix has 2 columns."
 
 
-def _change(cells: list[int], count: int, rng: Random) -> list[int]:
+def _change_cells(cells: list[int], count: int, rng: Random) -> list[int]:
     """Changes so many random cells in place; returns which, in reading order."""
     changed = sorted(rng.sample(range(len(cells)), count))
     for i in changed:

@@ -128,10 +128,8 @@ def _round(evaluation: Evaluation, number: int) -> str:
     """The accuracy in a round, with the share of rollouts that came to it where some did not."""
     if number >= len(evaluation.by_turn):
         return percent(None)
-    accuracy, reached = (
-        percent(evaluation.by_turn[number], evaluation.by_turn_interval[number]),
-        evaluation.reached[number],
-    )
+    accuracy = percent(evaluation.by_turn[number], evaluation.by_turn_interval[number])
+    reached = evaluation.reached[number]
     return accuracy if reached == 1 else f"{accuracy} of {percent(reached)}"
 
 
