@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from rltf.renderer import Renderer
 
-# Workers share the cores: threads of theirs on top, and of the commands that they start, only wait for each other.
+# Workers share the cores: several threads of the commands that tests start would only wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

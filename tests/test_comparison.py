@@ -85,6 +85,10 @@ def test_settings_of_the_command_line_go_over_every_arm(tmp_path: Path) -> None:
     assert [run.config.objective.gamma for run in comparison.runs] == [0.5, 0.5]
     assert comparison.runs[1].config.objective.model_dump()["sd"]["coefficient"] == 0.5
     assert {run.config.trainer.steps for run in comparison.runs} == {3}
+    one = load_comparison(write(tmp_path), ["seeds=[7]", "arms.sd.objective.gamma=0.5"])
+    assert [run.config.objective.gamma for run in one.runs] == [0.1, 0.5]
+    with pytest.raises(UserError, match="grpo and sd have the same settings"):
+        load_comparison(write(tmp_path, TOML.replace("objective.sd.coefficient = 0.5", "")), ["objective.name=grpo"])
     for wrong, message in (("seed=1", "the seeds of a comparison are in"), ("trainer.step=3", "unknown setting")):
         with pytest.raises(UserError, match=message):
             load_comparison(write(tmp_path), [wrong])

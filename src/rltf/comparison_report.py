@@ -28,7 +28,7 @@ def table(outcome: Mapping[str, Any], command: str) -> str:
         "|---" * (7 + bool(baseline)) + "|",
     ]
     starts = {figure: {_cell(found["before"][figure]) for found in arms.values()} for figure in _FIGURES}
-    before = [start.copy().pop() if len(start) == 1 else "differs" for start in starts.values()]
+    before = [next(iter(start)) if len(start) == 1 else "differs" for start in starts.values()]
     lines.append(f"| before training | {before[0]}{' | ' * bool(baseline)} | {before[1]} | | | | |")
     for arm, found in arms.items():
         after, cost = found["after"], found["cost"]
