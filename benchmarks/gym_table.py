@@ -11,10 +11,10 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from rltf.config_load import validate_config
-from rltf.errors import UserError
-from rltf.registry import build_task
-from rltf.validate import validate
+from rltf.config.load import validate_config
+from rltf.runs.build import build_task
+from rltf.support.errors import UserError
+from rltf.tasks.validate import validate
 
 PAGE = Path(__file__).parent.parent / "docs" / "reasoning_gym.md"
 START, END = "<!-- table: benchmarks/gym_table.py -->", "<!-- end of table -->"

@@ -17,9 +17,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from rltf.config import BinaryMatrixConfig, JudgeConfig
-from rltf.judges import Breaker
-from rltf.judges.llm import CallStore, LLMJudge
-from rltf.registry import build_task
+from rltf.feedback import Breaker
+from rltf.feedback.llm import CallStore, LLMJudge
+from rltf.runs.build import build_task
 from rltf.types import Feedback, FeedbackRequest
 
 ANSWER = json.dumps(

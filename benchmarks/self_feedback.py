@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rltf.comparison import spread
-from rltf.comparison_report import percent_points
+from rltf.comparisons.comparison import spread
+from rltf.comparisons.report import percent_points
 
 NAMES = {"self": "own feedback", "rules": "the task's feedback"}
 

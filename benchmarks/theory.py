@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rltf.advantages import centred, distillation_advantages, sequence_ratio
+from rltf.objectives.advantages import centred, distillation_advantages, sequence_ratio
 
 Array = NDArray[np.float64]
 

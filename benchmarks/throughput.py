@@ -5,7 +5,7 @@ the same weights and see the same prompts, scorer, learning rate and number of n
 
 What is equal, and how, with each library's own path untouched:
 
-- The loop. Each side trains through its public entry (`rltf.trainer.Trainer.run`, `GRPOTrainer.train`) and
+- The loop. Each side trains through its public entry (`rltf.runs.trainer.Trainer.run`, `GRPOTrainer.train`) and
   hands control over in the callback that it offers at the end of a step (`Observer.step`, `on_step_end`). So
   a step's time includes all that the library does in it; on rltf's side that is also writing every rollout
   and metric to the run directory, which has no counterpart in TRL's, where logging is off.
@@ -64,13 +64,13 @@ from rltf.config import (
     TorchEngineConfig,
     TrainerConfig,
 )
-from rltf.environment import environment
-from rltf.prompts import first_turn
+from rltf.runs.provenance import environment
 from rltf.tasks import BinaryMatrix
+from rltf.text.prompts import first_turn
 from rltf.types import Completion, Finish, Problem, SamplingParams, Score, Tokens
 
 _LIBRARIES = {
-    "rltf": ("rltf.trainer", "rltf.engines.torch_engine"),
+    "rltf": ("rltf.runs.trainer", "rltf.engines.torch.engine"),
     "trl": ("rltf.tasks", "datasets", "trl.trainer.grpo_trainer"),
 }
 """What each side imports, TRL's with the task that it scores with."""
@@ -160,9 +160,9 @@ class _Observer:
 
 def run_rltf(work: Workload, on_step: Callable[[int], None]) -> None:
     """Trains with rltf."""
-    from rltf.engines.torch_engine import TorchEngine
-    from rltf.registry import build_trainer
-    from rltf.run_dir import RunDir
+    from rltf.engines.torch.engine import TorchEngine
+    from rltf.runs.build import build_trainer
+    from rltf.runs.directory import RunDir
 
     class NeverCut(TorchEngine):
         """Reports every attempt as ended."""
@@ -470,7 +470,7 @@ def copy_that_cannot_stop(model: str, path: str) -> None:
     """Copies a model; the copy's end-of-turn token is a new one, which the model has no logit for."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from rltf.engines.torch_model import source_of
+    from rltf.engines.torch.model import source_of
 
     source = source_of(model)
     weights = AutoModelForCausalLM.from_pretrained(source, dtype="float32")
@@ -491,7 +491,7 @@ def prompt_tokens(work: Workload) -> float:
     """Mean length of a prompt."""
     from transformers import AutoTokenizer
 
-    from rltf.renderer import Renderer
+    from rltf.text.renderer import Renderer
 
     tokenizer = AutoTokenizer.from_pretrained(work.model)
     renderer, task = Renderer(tokenizer, [tokenizer.eos_token_id]), PseudoRandomRewards(work.task)

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from rltf.config import BinaryMatrixConfig
-from rltf.registry import build_task
+from rltf.runs.build import build_task
 from rltf.tasks.binary_matrix import distances, parse_matrix, write_matrix
 from rltf.types import Problem
 

@@ -8,7 +8,7 @@ import pytest
 from helpers import builtin_tokenizer, chatml_tokenizer
 from hypothesis import settings
 
-from rltf.renderer import Renderer
+from rltf.text.renderer import Renderer
 
 # Workers share the cores: several threads of the commands that tests start would only wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -12,11 +12,9 @@ from pydantic import TypeAdapter
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from rltf.builtin.matrix_speaker import MatrixSpeaker
-from rltf.builtin.tokenizer import train_tokenizer
 from rltf.config import ObjectiveConfig
-from rltf.prompts import FEEDBACK_REQUEST, SECOND_TURN, SINGLE_MESSAGE
-from rltf.renderer import Renderer
+from rltf.text.prompts import FEEDBACK_REQUEST, SECOND_TURN, SINGLE_MESSAGE
+from rltf.text.renderer import Renderer
 from rltf.types import (
     Completion,
     Feedback,
@@ -34,6 +32,8 @@ from rltf.types import (
     Tokens,
     Turn,
 )
+from rltf.workshops.schooling.matrix_speaker import MatrixSpeaker
+from rltf.workshops.schooling.tokenizer import train_tokenizer
 
 _OBJECTIVE: TypeAdapter[ObjectiveConfig] = TypeAdapter(ObjectiveConfig)
 PROBLEM = Problem(task="toy", split="train", index=0, prompt="What?", answer="that")
@@ -115,7 +115,7 @@ class ScriptedPolicy:
 
 @dataclass(kw_only=True)
 class ScriptedJudge:
-    """A `Judge` that gives the next feedback of its script; None is a failure."""
+    """A `FeedbackSource` that gives the next feedback of its script; None is a failure."""
 
     script: Sequence[str | None]
     requests: list[FeedbackRequest] = field(default_factory=list)

@@ -10,7 +10,14 @@ from helpers import floats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rltf.advantages import Float64Array, centred, distillation_advantages, linear_schedule, returns, sequence_ratio
+from rltf.objectives.advantages import (
+    Float64Array,
+    centred,
+    distillation_advantages,
+    linear_schedule,
+    returns,
+    sequence_ratio,
+)
 
 REWARDS = st.lists(st.floats(-2, 2), min_size=1, max_size=9).map(np.array)
 

@@ -19,8 +19,8 @@ from test_cli import SMALL, jsonl, rltf
 
 from rltf.annotate.items import LEASE_SECONDS, Desk, items_of_file, items_of_run
 from rltf.annotate.server import AnnotationServer
-from rltf.errors import UserError
-from rltf.logs import read_log
+from rltf.feedback.logged import read_log
+from rltf.support.errors import UserError
 
 HOSTILE = '<img src=x onerror="document.title=1"></pre><script>document.title=1</script> & "quotes" \u202e'
 ROWS: list[dict[str, Any]] = [

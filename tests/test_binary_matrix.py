@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rltf.config import BinaryMatrixConfig
-from rltf.errors import UserError
+from rltf.support.errors import UserError
 from rltf.tasks import BinaryMatrix, FeedbackLevel
 from rltf.tasks.binary_matrix import DRAFT_FORMAT, Matrix, distances, pose, write_matrix
 from rltf.types import Problem, Score, Split

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from rltf.builtin import builtin_directory
-from rltf.builtin.corpus import exchanges
-from rltf.builtin.matrix_speaker import MatrixSpeaker
-from rltf.config_load import load_config
-from rltf.evaluate import Evaluation, evaluate
-from rltf.registry import build_engine, build_evaluation_collector, build_task
-from rltf.renderer import Renderer
+from rltf.config.load import load_config
+from rltf.rollouts.evaluate import Evaluation, evaluate
+from rltf.runs.build import build_engine, build_evaluation_collector, build_task
 from rltf.tasks.binary_matrix import DRAFT_FORMAT, Matrix, distances, extract_matrix, locate, mark, write_matrix
+from rltf.text.renderer import Renderer
+from rltf.workshops.schooling.corpus import exchanges
+from rltf.workshops.schooling.matrix_speaker import MatrixSpeaker
 
 
 def test_the_model_is_small() -> None:

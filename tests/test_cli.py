@@ -99,7 +99,7 @@ def test_each_recipe_trains(recipe: Path, tiny_model: Path, tmp_path: Path) -> N
 
 
 def test_there_is_a_recipe_for_each_puzzle_and_method_and_all_are_valid() -> None:
-    from rltf.config_load import load_config
+    from rltf.config.load import load_config
 
     methods = {"grpo", "grpo_multi", "rejection_sampling", "rltf_fm", "rltf_sd", "rltf_sd_fm"}
     for task in PUZZLES:

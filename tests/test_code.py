@@ -18,17 +18,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rltf.config import CodeConfig, RunConfig
-from rltf.config_load import validate_config, with_absolute_paths
-from rltf.errors import UserError
-from rltf.registry import build_task
+from rltf.config.load import validate_config, with_absolute_paths
+from rltf.runs.build import build_task
+from rltf.support.errors import UserError
 from rltf.tasks import CodeTask, FeedbackLevel
 from rltf.tasks.base import ScoresMany
 from rltf.tasks.code.cases import Case, case_of_assertion, output_passes, passes
 from rltf.tasks.code.shapes import NO_REFERENCE, Listing, read_listings
 from rltf.tasks.code.task import EMPTY_CODE, NO_CODE, extract_code
 from rltf.tasks.code.verdict import Verdict, short
+from rltf.tasks.validate import validate
 from rltf.types import Problem, Split
-from rltf.validate import validate
 
 LEVELS: tuple[FeedbackLevel, ...] = get_args(FeedbackLevel)
 SPLITS: tuple[Split, ...] = get_args(Split)

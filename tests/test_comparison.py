@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from test_cli import SMALL, rltf
 
-from rltf.comparison import Comparison, load_comparison, outcome, spread
-from rltf.comparison_report import side_by_side, table
-from rltf.config_load import overlay
-from rltf.errors import UserError
-from rltf.run_dir import RunDir
+from rltf.comparisons.comparison import Comparison, load_comparison, outcome, spread
+from rltf.comparisons.report import side_by_side, table
+from rltf.config.load import overlay
+from rltf.runs.directory import RunDir
+from rltf.support.errors import UserError
 
 COMPARISONS = sorted((Path(__file__).parent.parent / "comparisons").glob("*.toml"))
 TOML = """

@@ -11,9 +11,9 @@ import pytest
 from pydantic import BaseModel
 
 from rltf.config import CodeConfig, JudgeConfig, PuzzleConfig, RowsConfig, RunConfig
-from rltf.config_load import _members, apply_override, validate_config
-from rltf.registry import build_engine, build_task, build_trainer
-from rltf.run_dir import RunDir
+from rltf.config.load import _members, apply_override, validate_config
+from rltf.runs.build import build_engine, build_task, build_trainer
+from rltf.runs.directory import RunDir
 from rltf.tasks import FeedbackLevel, Task
 from rltf.tasks.base import Family
 from rltf.types import Problem, Score, Split

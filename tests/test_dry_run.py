@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from test_cli import RECIPES, rltf
 
-from rltf.config_load import load_config
-from rltf.errors import UserError
-from rltf.estimate import estimate
+from rltf.config.load import load_config
+from rltf.runs.estimate import estimate
+from rltf.support.errors import UserError
 
 PAPER = RECIPES / "paper"
 METHODS = ("grpo", "grpo_multi", "rltf_sd", "rltf_fm")
@@ -78,8 +78,8 @@ def test_other_settings_that_cost() -> None:
     "lora", [(), ("engine.lora.rank=4",), ("engine.lora.rank=4", 'engine.lora.target_modules=["q_proj"]')]
 )
 def test_memory_knows_the_parameters_of_the_model_without_loading_it(tiny_model: Path, lora: tuple[str, ...]) -> None:
-    from rltf.engines.torch_memory import memory
-    from rltf.engines.torch_model import load_model
+    from rltf.engines.torch.memory import memory
+    from rltf.engines.torch.model import load_model
 
     config = load_config([], [f"engine.model={tiny_model}", "engine.device=cpu", *lora])
     known = memory(config, prompt_tokens=20)

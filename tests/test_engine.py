@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from rltf.config import LoraConfig, TorchEngineConfig, TrainerConfig
-from rltf.engines.torch_engine import TorchEngine
-from rltf.errors import UserError
+from rltf.engines.torch.engine import TorchEngine
+from rltf.support.errors import UserError
 from rltf.types import Finish, SamplingParams, TrainingSample
 
 PROMPTS = [(5, 6, 7, 8), (5, 6, 7, 9, 10, 11), (5, 6, 20), (5, 6, 7, 8, 30, 31, 32)]

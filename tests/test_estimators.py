@@ -23,9 +23,9 @@ import torch
 from helpers import floats, make_group, make_rollout, make_turn, objective_config
 from torch import Tensor
 
-from rltf.losses import token_loss
+from rltf.engines.losses import token_loss
 from rltf.objectives import build_objective
-from rltf.renderer import Renderer
+from rltf.text.renderer import Renderer
 from rltf.types import LossName, Rollout, Turn
 
 ANSWERS = ((0, 0), (0, 1), (1, 0), (1, 1))

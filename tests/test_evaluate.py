@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from helpers import make_group, make_rollout, make_turn
 
-from rltf.evaluate import summarize
+from rltf.rollouts.evaluate import summarize
 
 
 def test_half_an_interval_comes_from_the_spread_over_problems() -> None:

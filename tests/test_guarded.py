@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from rltf.errors import UserError
-from rltf.guarded import Failed, GuardedFunction
+from rltf.support.errors import UserError
+from rltf.support.guarded import Failed, GuardedFunction
 
 # Imported by the workers by this name; also what they are told to do.
 FUNCTIONS = """
@@ -247,6 +247,6 @@ def test_a_file_beside_the_user_is_not_taken_for_a_module(tmp_path: Path, monkey
 
 
 def test_a_function_that_is_not_there_is_an_error_of_ours() -> None:
-    missing = GuardedFunction("rltf.guarded:nothing", seconds=1.0, megabytes=512, workers=1)
-    with pytest.raises(UserError, match=r"did not start; `python -P -m rltf.guarded rltf.*512` says why"):
+    missing = GuardedFunction("rltf.support.guarded:nothing", seconds=1.0, megabytes=512, workers=1)
+    with pytest.raises(UserError, match=r"did not start; `python -P -m rltf.support.guarded rltf.*512` says why"):
         missing()

@@ -19,17 +19,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rltf.config import GymConfig, RunConfig
+from rltf.config.load import apply_override, config_from_json, config_to_json, validate_config
 from rltf.config.table import Table
-from rltf.config_load import apply_override, config_from_json, config_to_json, validate_config
-from rltf.errors import UserError
-from rltf.guarded import Failed
-from rltf.registry import build_task, check_task_name
+from rltf.runs.build import build_task, check_task_name
+from rltf.support.errors import UserError
+from rltf.support.guarded import Failed
 from rltf.tasks import FeedbackLevel, ReasoningGym
 from rltf.tasks.gym.near import near_answers
 from rltf.tasks.gym.task import FLOOR, SEVERAL, _verdict
 from rltf.tasks.puzzle import tag_answer
+from rltf.tasks.validate import GARBAGE, validate
 from rltf.types import Problem, Score
-from rltf.validate import GARBAGE, validate
 
 LEVELS: tuple[FeedbackLevel, ...] = get_args(FeedbackLevel)
 

@@ -15,8 +15,8 @@ from rltf.tasks.gym import refusals
 from rltf.tasks.gym.forms import read_number
 from rltf.tasks.gym.near import wrong_in_any_notation
 from rltf.tasks.puzzle import tag_answer
+from rltf.tasks.validate import CONSTANTS, Check, validate
 from rltf.types import Problem, Score
-from rltf.validate import CONSTANTS, Check, validate
 
 SIZE = 8
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rltf.config import BinaryMatrixConfig, JudgeConfig, KnightsAndKnavesConfig
-from rltf.errors import UserError
-from rltf.judges.llm.prompts import JudgePrompt, harmless
-from rltf.judges.llm.verdict import Unusable, Verdict, check, parse, redact
-from rltf.registry import build_task
+from rltf.feedback.llm.prompts import JudgePrompt, harmless
+from rltf.feedback.llm.verdict import Unusable, Verdict, check, parse, redact
+from rltf.runs.build import build_task
+from rltf.support.errors import UserError
 from rltf.types import FeedbackRequest, Score
 
 WRONG = Score(reward=0.0, correct=False, well_formed=True, answer="x", explanation="secret explanation")

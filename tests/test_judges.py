@@ -9,25 +9,25 @@ import pytest
 from helpers import PROBLEM, ScriptedPolicy
 
 from rltf.config import TorchEngineConfig
-from rltf.config_load import load_config
-from rltf.errors import FeedbackStopped, UserError
-from rltf.judges import (
-    AnswerJudge,
+from rltf.config.load import load_config
+from rltf.feedback import (
+    AnswerSource,
     Breaker,
-    ConstantJudge,
-    FirstOfJudge,
-    FunctionJudge,
-    GuardedJudge,
-    MixedJudge,
-    OtherProblemJudge,
-    SelfJudge,
-    SharedJudge,
-    ShuffledJudge,
+    ConstantSource,
+    FirstOfSource,
+    FunctionSource,
+    GuardedSource,
+    MixedSource,
+    OtherProblemSource,
+    SelfSource,
+    SharedSource,
+    ShuffledSource,
     load_function,
 )
-from rltf.prompts import feedback_request, first_turn
-from rltf.registry import without_self_share
-from rltf.renderer import Renderer
+from rltf.runs.build import without_self_share
+from rltf.support.errors import FeedbackStopped, UserError
+from rltf.text.prompts import feedback_request, first_turn
+from rltf.text.renderer import Renderer
 from rltf.types import Feedback, FeedbackFailure, FeedbackRequest, SamplingParams, Score
 
 WRONG = Score(reward=0.0, correct=False, well_formed=True, answer="x", explanation="")
@@ -59,11 +59,11 @@ def texts(answers: list[Feedback | FeedbackFailure]) -> list[str]:
 
 
 def test_a_constant_is_said_of_every_attempt() -> None:
-    assert texts(ConstantJudge("Try again.").feedback(BATCH, 0)) == ["Try again."] * 12
+    assert texts(ConstantSource("Try again.").feedback(BATCH, 0)) == ["Try again."] * 12
 
 
 def test_the_answer_is_each_problems_own() -> None:
-    assert texts(AnswerJudge().feedback(BATCH[3:5], 0)) == [
+    assert texts(AnswerSource().feedback(BATCH[3:5], 0)) == [
         "The right answer is:\ngold 0",
         "The right answer is:\ngold 1",
     ]
@@ -71,7 +71,7 @@ def test_the_answer_is_each_problems_own() -> None:
 
 def test_shuffled_feedback_is_the_same_feedback_elsewhere_and_the_seed_decides_where() -> None:
     own = texts(Echo().feedback(BATCH, 0))
-    shuffled = ShuffledJudge(Echo())
+    shuffled = ShuffledSource(Echo())
     answers = shuffled.feedback(BATCH, 5)
     assert Counter(texts(answers)) == Counter(own)
     assert texts(answers) != own
@@ -80,7 +80,7 @@ def test_shuffled_feedback_is_the_same_feedback_elsewhere_and_the_seed_decides_w
 
 
 def test_feedback_of_another_problem_is_never_of_the_attempts_own() -> None:
-    judge = OtherProblemJudge(Echo())
+    judge = OtherProblemSource(Echo())
     for seed in range(20):
         answers = texts(judge.feedback(BATCH, seed))
         assert all(int(text[0]) != request.problem.index for text, request in zip(answers, BATCH, strict=True))
@@ -88,7 +88,7 @@ def test_feedback_of_another_problem_is_never_of_the_attempts_own() -> None:
 
 
 def test_without_another_problem_there_is_a_recorded_failure() -> None:
-    (answer,) = OtherProblemJudge(Echo()).feedback(BATCH[:1], 0)
+    (answer,) = OtherProblemSource(Echo()).feedback(BATCH[:1], 0)
     assert answer == FeedbackFailure(
         cause="no_other_problem", reason="no other problem in the batch", source="other_problem"
     )
@@ -96,7 +96,7 @@ def test_without_another_problem_there_is_a_recorded_failure() -> None:
 
 def test_a_failure_that_is_passed_on_stays_a_failure() -> None:
     batch = [make_request(0, attempt=""), make_request(1, attempt="")]
-    for judge in (ShuffledJudge(Echo()), OtherProblemJudge(Echo())):
+    for judge in (ShuffledSource(Echo()), OtherProblemSource(Echo())):
         assert all(
             isinstance(answer, FeedbackFailure) and answer.reason == "empty" for answer in judge.feedback(batch, 0)
         )
@@ -106,7 +106,7 @@ def test_the_policys_own_feedback_is_asked_for_as_feedback_modelling_trains_it(r
     policy = ScriptedPolicy(renderer=renderer, script=[[["too small"], ["  "]]])
     sampling = SamplingParams(max_tokens=16)
     requests = [make_request(0, attempt="one"), make_request(1, attempt="two")]
-    good, empty = SelfJudge(policy, renderer, sampling, 1000).feedback(requests, 7)
+    good, empty = SelfSource(policy, renderer, sampling, 1000).feedback(requests, 7)
     assert isinstance(good, Feedback)
     assert (good.text, good.source) == ("too small", "self")
     assert good.prompt_tokens == renderer.prompt(feedback_request(requests[0].messages, "one"))
@@ -121,7 +121,7 @@ def test_a_request_that_exceeds_the_context_is_a_failure_and_the_others_are_aske
     policy = ScriptedPolicy(renderer=renderer, script=[[["fine"]]])
     long, short = make_request(0, attempt="far " * 200), make_request(0, attempt="y")
     context = len(renderer.prompt(feedback_request(short.messages, "y"))) + 16
-    judge = SelfJudge(policy, renderer, SamplingParams(max_tokens=16), context)
+    judge = SelfSource(policy, renderer, SamplingParams(max_tokens=16), context)
     failure, answer = judge.feedback([long, short], 0)
     assert failure == FeedbackFailure(cause="context", reason="the request exceeds the model's context", source="self")
     assert isinstance(answer, Feedback)
@@ -129,7 +129,7 @@ def test_a_request_that_exceeds_the_context_is_a_failure_and_the_others_are_aske
 
 
 def test_the_first_siblings_of_each_group_have_a_source_of_their_own() -> None:
-    answers = texts(SharedJudge(ConstantJudge("mine"), Echo(), 2).feedback(BATCH, 0))
+    answers = texts(SharedSource(ConstantSource("mine"), Echo(), 2).feedback(BATCH, 0))
     assert answers == ["mine", "mine", "0.2", "0.3", "mine", "mine", "1.2", "1.3", "mine", "mine", "2.2", "2.3"]
 
 
@@ -142,7 +142,7 @@ def test_evaluation_leaves_the_policys_share_out() -> None:
 
 @pytest.mark.parametrize("value", ["-0.1", "1.1"])
 def test_a_share_is_a_share(value: str) -> None:
-    from rltf.errors import UserError
+    from rltf.support.errors import UserError
 
     with pytest.raises(UserError, match="self_share"):
         load_config([], [f"feedback.self_share={value}"])
@@ -153,20 +153,20 @@ EVERY_SECOND = [make_request(i, attempt="y" if i % 2 else "") for i in range(6)]
 
 
 def test_a_failure_is_skipped_replaced_or_stops_the_run_but_is_never_lost() -> None:
-    skipped = GuardedJudge(Echo(), "skip", Breaker(None)).feedback(EVERY_SECOND, 0)
+    skipped = GuardedSource(Echo(), "skip", Breaker(None)).feedback(EVERY_SECOND, 0)
     assert [isinstance(answer, FeedbackFailure) for answer in skipped] == [True, False] * 3
     solved = [replace(EVERY_SECOND[0], score=RIGHT), *EVERY_SECOND[1:3]]
-    replaced = GuardedJudge(Echo(), "fallback", Breaker(None)).feedback(solved, 0)
+    replaced = GuardedSource(Echo(), "fallback", Breaker(None)).feedback(solved, 0)
     assert texts(replaced) == ["Your previous answer was correct.", "1.0", "Your previous answer was incorrect."]
     stands_for = FeedbackFailure(cause="empty", reason="empty", source="echo")
     assert [answer.stands_for for answer in replaced if isinstance(answer, Feedback)] == [stands_for, None, stands_for]
     assert replaced[0].source == "fallback:echo"
     with pytest.raises(FeedbackStopped, match="on_failure=stop"):
-        GuardedJudge(Echo(), "stop", Breaker(None)).feedback(EVERY_SECOND, 0)
+        GuardedSource(Echo(), "stop", Breaker(None)).feedback(EVERY_SECOND, 0)
 
 
 def test_failures_in_a_row_stop_the_run_also_across_calls() -> None:
-    judge = GuardedJudge(Echo(), "skip", Breaker(3))
+    judge = GuardedSource(Echo(), "skip", Breaker(3))
     failing = [make_request(problem, attempt="") for problem in range(4)]
     # Siblings that say the same are one call.
     judge.feedback([failing[0]] * 5, 0)
@@ -177,24 +177,24 @@ def test_failures_in_a_row_stop_the_run_also_across_calls() -> None:
 
 
 def test_nothing_to_say_is_no_failure_of_the_source() -> None:
-    silent = FunctionJudge(lambda problem, attempt, score, history: None, "silent")
+    silent = FunctionSource(lambda problem, attempt, score, history: None, "silent")
     for on_failure in ("skip", "fallback", "stop"):
-        answers = GuardedJudge(silent, on_failure, Breaker(2)).feedback(BATCH, 0)
+        answers = GuardedSource(silent, on_failure, Breaker(2)).feedback(BATCH, 0)
         assert {answer.cause for answer in answers if isinstance(answer, FeedbackFailure)} == {"nothing_to_say"}
 
 
 def test_the_first_source_that_answers_is_heard() -> None:
-    judge = FirstOfJudge([Echo(), ConstantJudge("Second.")])
+    judge = FirstOfSource([Echo(), ConstantSource("Second.")])
     assert texts(judge.feedback(EVERY_SECOND, 0)) == ["Second.", "1.0", "Second.", "3.0", "Second.", "5.0"]
     stood_for = [a.stands_for for a in judge.feedback(EVERY_SECOND, 0) if isinstance(a, Feedback)]
     assert [failure is None for failure in stood_for] == [False, True] * 3
-    (failure,) = FirstOfJudge([Echo(), Echo()]).feedback([make_request(attempt="")], 0)
+    (failure,) = FirstOfSource([Echo(), Echo()]).feedback([make_request(attempt="")], 0)
     assert isinstance(failure, FeedbackFailure)
 
 
 def test_a_mix_asks_each_source_by_its_share_and_the_seed_decides() -> None:
     requests = [make_request(i) for i in range(400)]
-    judge = MixedJudge([ConstantJudge("a"), ConstantJudge("b")], [3.0, 1.0])
+    judge = MixedSource([ConstantSource("a"), ConstantSource("b")], [3.0, 1.0])
     drawn = texts(judge.feedback(requests, 0))
     assert 0.68 < drawn.count("a") / 400 < 0.82
     assert texts(judge.feedback(requests, 0)) == drawn != texts(judge.feedback(requests, 1))
@@ -220,7 +220,7 @@ def criticise(problem, attempt, score, history):
 def test_a_function_of_the_users_sees_the_attempt_and_may_fail(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(FUNCTION)
-    judge = FunctionJudge(load_function(f"{path}:criticise"), "criticise")
+    judge = FunctionSource(load_function(f"{path}:criticise"), "criticise")
     requests = [make_request(4, attempt=attempt) for attempt in ("y", "", "raise", "number")]
     said, *failures = judge.feedback(requests, 0)
     assert said == Feedback(text="4: y, 0, 0", source="function:criticise")

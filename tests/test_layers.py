@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,33 +12,23 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "rltf"
 
-ROWS: tuple[tuple[str, ...], ...] = (
-    ("types", "errors", "seeds", "texts"),
-    ("rows", "guarded", "user_modules"),
-    ("prompts", "advantages", "losses", "samples", "tasks", "config", "builtin"),
-    ("renderer", "config_load", "validate", "environment", "estimate", "logs"),
-    ("judges",),
-    ("objectives", "rollout", "metrics", "monitors", "run_dir"),
-    ("engines", "evaluate", "report", "episodes", "annotate"),
-    ("trainer", "comparison", "comparison_report"),
-    ("registry",),
-    ("builtin.tokenizer", "builtin.corpus"),
-    ("builtin.matrix_speaker", "builtin.path_speaker", "builtin.people_speaker"),
-    ("builtin.build",),
-    ("cli",),
-    ("__main__",),
-)
+DRAWING = SOURCE.parent.parent / "docs" / "architecture.md"
+
+
+def floors() -> dict[str, int]:
+    """The floor of each package, as the drawing has it."""
+    rows = re.findall(r"^\| (\d) \| (.+?) \|", DRAWING.read_text(), re.MULTILINE)
+    return {package: int(floor) for floor, packages in rows for package in re.findall(r"`(\w+)`", packages)}
 
 
 def unit(module: str) -> str:
-    """The architectural unit of a module: `rltf.tasks.base` is of `tasks`."""
-    parts = module.removeprefix("rltf.").split(".")
-    full = ".".join(parts[:2])
-    return full if any(full in row for row in ROWS) else parts[0]
+    """The package of a module: `rltf.tasks.base` is of `tasks`."""
+    return module.split(".")[1]
 
 
-def row(name: str) -> int:
-    return next(number for number, names in enumerate(ROWS) if name in names)
+def test_the_drawing_names_every_package() -> None:
+    packages = {path.stem for path in SOURCE.iterdir() if (path / "__init__.py").is_file() or path.suffix == ".py"}
+    assert set(floors()) == packages - {"__init__", "__main__"}
 
 
 def is_module(name: str) -> bool:
@@ -60,7 +51,8 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def test_every_module_imports_only_from_rows_above() -> None:
+def test_every_module_imports_only_from_floors_below() -> None:
+    floor_of = {**floors(), "__main__": 10}
     for path in SOURCE.rglob("*.py"):
         module = ".".join(("rltf", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
         if module == "rltf":
@@ -68,7 +60,7 @@ def test_every_module_imports_only_from_rows_above() -> None:
         mine = unit(module)
         for imported in imports(path):
             other = unit(imported)
-            assert other == mine or row(other) < row(mine), f"{module} imports {imported}"
+            assert other == mine or floor_of[other] < floor_of[mine], f"{module} imports {imported}"
 
 
 def test_no_module_has_two_jobs() -> None:
@@ -80,8 +72,8 @@ def test_no_module_has_two_jobs() -> None:
     "modules",
     [
         "rltf",
-        "rltf.config_load, rltf.validate, rltf.registry",
-        "rltf.objectives, rltf.rollout, rltf.trainer, rltf.evaluate, rltf.report",
+        "rltf.config.load, rltf.tasks.validate, rltf.runs.build",
+        "rltf.objectives, rltf.rollouts.collector, rltf.runs.trainer, rltf.rollouts.evaluate, rltf.runs.report",
         "rltf.engines.base, rltf.cli.main",
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rltf.errors import UserError
+from rltf.support.errors import UserError
 from rltf.tasks.listed import Item, LeftOut, normal_words, split_items
 from rltf.types import Split
 

@@ -14,10 +14,10 @@ import pytest
 from judge_server import JudgeServer, Reply, judge_server
 
 from rltf.config import BinaryMatrixConfig, JudgeConfig
-from rltf.errors import FeedbackStopped, UserError
-from rltf.judges import Breaker
-from rltf.judges.llm import CallStore, LLMJudge
-from rltf.registry import build_task
+from rltf.feedback import Breaker
+from rltf.feedback.llm import CallStore, LLMJudge
+from rltf.runs.build import build_task
+from rltf.support.errors import FeedbackStopped, UserError
 from rltf.types import Feedback, FeedbackFailure, FeedbackRequest, Problem
 
 KEY = "sk-secret-0123456789"

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from test_cli import SMALL, jsonl, rltf
 
 from rltf.config import BinaryMatrixConfig
-from rltf.config_load import load_config
-from rltf.errors import UserError
-from rltf.logs import LogEntry, read_log, write_log
-from rltf.logs.convert import from_chats, from_rollouts, to_pair
-from rltf.logs.entries import ProblemPlace
-from rltf.logs.task import LoggedAnswers, problems_of
-from rltf.registry import build_task
+from rltf.config.load import load_config
+from rltf.feedback.logged import LogEntry, read_log, write_log
+from rltf.feedback.logged.convert import from_chats, from_rollouts, to_pair
+from rltf.feedback.logged.entries import ProblemPlace
+from rltf.feedback.logged.task import LoggedAnswers, problems_of
+from rltf.runs.build import build_task
+from rltf.support.errors import UserError
 from rltf.types import Message
 
 ONE = ("trainer.group_size=1", "objective.policy_coefficient=0")

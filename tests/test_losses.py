@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rltf.losses import entropy, token_loss
+from rltf.engines.losses import entropy, token_loss
 from rltf.types import LossName
 
 LOSSES: tuple[LossName, ...] = ("cross_entropy", "importance_sampling", "ppo", "cispo")

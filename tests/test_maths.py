@@ -31,8 +31,8 @@ from rltf.tasks.maths.remarks import (
 )
 from rltf.tasks.maths.task import normal_answer
 from rltf.tasks.maths.values import numeral_of, shape_of, value_of
+from rltf.tasks.validate import validate
 from rltf.types import Problem, Score
-from rltf.validate import validate
 
 LEVELS: tuple[FeedbackLevel, ...] = get_args(FeedbackLevel)
 
@@ -375,7 +375,7 @@ def test_the_shipped_problems_are_distinct_and_their_halves_share_no_run_of_word
 
 
 def test_the_shipped_problems_are_what_their_makers_make() -> None:
-    from rltf.tasks.maths.making.__main__ import FILE, problems
+    from rltf.workshops.maths_problems.__main__ import FILE, problems
 
     assert [json.loads(line) for line in FILE.read_text().splitlines()] == problems()
 

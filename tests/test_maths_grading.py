@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rltf.errors import UserError
-from rltf.guarded import Failed
+from rltf.support.errors import UserError
+from rltf.support.guarded import Failed
 from rltf.tasks.maths import verdicts as module
 from rltf.tasks.maths.verdicts import Verdicts, check_installed, decide
 

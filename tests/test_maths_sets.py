@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rltf.config import MathsConfig
-from rltf.config_load import load_config, task_files, with_absolute_paths
-from rltf.errors import UserError
+from rltf.config.load import load_config, task_files, with_absolute_paths
+from rltf.support.errors import UserError
 from rltf.tasks import Maths
 from rltf.tasks.maths.sets import KNOWN
 

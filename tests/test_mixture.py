@@ -14,7 +14,7 @@ from judge_server import Reply, judge_server
 from test_cli import SMALL, jsonl, rltf
 
 from rltf.config import JudgeConfig, MixtureConfig
-from rltf.config_load import (
+from rltf.config.load import (
     apply_override,
     config_from_json,
     config_to_json,
@@ -23,15 +23,15 @@ from rltf.config_load import (
     validate_config,
     with_absolute_paths,
 )
-from rltf.errors import UserError
-from rltf.evaluate import summarize
-from rltf.judges import Breaker, ByTaskJudge, GuardedJudge, OtherProblemJudge
-from rltf.judges.llm import CallStore, LLMJudge
-from rltf.logs import LogEntry
-from rltf.logs.entries import ProblemPlace
-from rltf.logs.task import problems_of
-from rltf.metrics import rollout_metrics
-from rltf.registry import build_task
+from rltf.feedback import Breaker, ByTaskSource, GuardedSource, OtherProblemSource
+from rltf.feedback.llm import CallStore, LLMJudge
+from rltf.feedback.logged import LogEntry
+from rltf.feedback.logged.entries import ProblemPlace
+from rltf.feedback.logged.task import problems_of
+from rltf.rollouts.evaluate import summarize
+from rltf.rollouts.metrics import rollout_metrics
+from rltf.runs.build import build_task
+from rltf.support.errors import UserError
 from rltf.tasks import BinaryMatrix, Mixture, SimpleTask
 from rltf.tasks.base import Family, score_all
 from rltf.tasks.mixture import parts_of
@@ -187,12 +187,12 @@ def test_a_source_of_feedback_per_task() -> None:
     task = mixture()
     requests = [request(task, i) for i in range(4)]
     others, mine = ScriptedJudge(script=["o1", "o2", "o3"]), ScriptedJudge(script=["m1"])
-    answers = ByTaskJudge({"b": mine}, others).feedback(requests, seed=0)
+    answers = ByTaskSource({"b": mine}, others).feedback(requests, seed=0)
     assert [r.problem.task for r in requests] == ["a", "b", "a", "a"]
     assert [answer.text for answer in answers] == ["o1", "m1", "o2", "o3"]  # type: ignore[union-attr]
     assert (others.calls, mine.calls) == (1, 1)
     shared = ScriptedJudge(script=list("wxyz"))
-    ByTaskJudge({"b": shared}, shared).feedback(requests, seed=0)
+    ByTaskSource({"b": shared}, shared).feedback(requests, seed=0)
     assert shared.calls == 1
 
 
@@ -238,10 +238,10 @@ def test_problems_of_different_parts_with_one_index_are_not_taken_for_one() -> N
     # Both are problem 0 of their part, with the same attempt.
     pair = [request(task, 0), request(task, 1)]
     assert [r.problem.index for r in pair] == [0, 0]
-    judge = GuardedJudge(ScriptedJudge(script=[None, None]), "skip", Breaker(2))
+    judge = GuardedSource(ScriptedJudge(script=[None, None]), "skip", Breaker(2))
     with pytest.raises(UserError, match="failed 2 times in a row"):
         judge.feedback(pair, seed=0)
-    swapped = OtherProblemJudge(ScriptedJudge(script=["about a", "about b"])).feedback(pair, seed=0)
+    swapped = OtherProblemSource(ScriptedJudge(script=["about a", "about b"])).feedback(pair, seed=0)
     assert [answer.text for answer in swapped] == ["about b", "about a"]  # type: ignore[union-attr]
 
 
@@ -253,7 +253,7 @@ def test_the_judges_prompt_is_that_of_the_problems_own_family(tmp_path: Path) ->
         judge.feedback([request(task, 0), request(task, 1)], seed=0)
         judge.close()
         asked = {body["messages"][0]["content"].splitlines()[0] for body in server.requests}
-    prompts = Path(__file__).parent.parent / "src" / "rltf" / "judges" / "llm" / "prompts"
+    prompts = Path(__file__).parent.parent / "src" / "rltf" / "feedback" / "llm" / "prompts"
     assert asked == {(prompts / f"{family}.txt").read_text().splitlines()[0] for family in ("maths", "code")}
 
 

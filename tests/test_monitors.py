@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from helpers import make_group, make_rollout, make_turn
 
-from rltf.monitors import WINDOW, collapse, leaked_share
+from rltf.rollouts.monitors import WINDOW, collapse, leaked_share
 
 
 def history(first: list[float], second: list[float] | None = None, malformed: float = 0.0) -> list[dict[str, float]]:

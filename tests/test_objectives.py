@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from helpers import floats, make_group, make_rollout, make_turn, objective_config
 
-from rltf.config_load import validate_config
+from rltf.config.load import validate_config
 from rltf.objectives import Needs, build_objective
-from rltf.prompts import FEEDBACK_REQUEST, feedback_request
-from rltf.renderer import Renderer
+from rltf.text.prompts import FEEDBACK_REQUEST, feedback_request
+from rltf.text.renderer import Renderer
 from rltf.types import (
     Completion,
     Feedback,

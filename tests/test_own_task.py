@@ -13,7 +13,7 @@ import pytest
 from test_cli import SMALL, jsonl, rltf
 
 from rltf.config import PythonConfig, RunConfig
-from rltf.config_load import (
+from rltf.config.load import (
     apply_override,
     config_from_json,
     config_to_json,
@@ -21,17 +21,17 @@ from rltf.config_load import (
     validate_config,
     with_absolute_paths,
 )
-from rltf.errors import Stopped, TaskFailed, UserError
-from rltf.judges import load_function
-from rltf.registry import build_engine, build_task, build_trainer
-from rltf.run_dir import RunDir
+from rltf.feedback import load_function
+from rltf.runs.build import build_engine, build_task, build_trainer
+from rltf.runs.directory import RunDir
+from rltf.runs.trainer import Interrupted
+from rltf.support.errors import Stopped, TaskFailed, UserError
 from rltf.tasks import FeedbackLevel, SimpleTask, load_task
 from rltf.tasks.base import score_all
 from rltf.tasks.own.near import neighbours
 from rltf.tasks.puzzle import tag_answer
-from rltf.trainer import Interrupted
+from rltf.tasks.validate import validate
 from rltf.types import Problem
-from rltf.validate import validate
 
 SMALL_RUN = [setting for setting in SMALL if not setting.startswith("task.")]
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -231,7 +231,7 @@ def test_a_helper_with_a_field_of_that_name_is_no_task(tmp_path: Path) -> None:
 
 def test_ctrl_c_while_a_file_is_imported_is_no_fault_of_the_file(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
-        load_task(save(tmp_path, "from rltf.errors import Stopped\nraise Stopped"), {})
+        load_task(save(tmp_path, "from rltf.support.errors import Stopped\nraise Stopped"), {})
 
 
 def test_too_few_problems_are_told_with_the_settings_to_change(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, normalizers
 
-from rltf.errors import UserError
-from rltf.prompts import (
+from rltf.support.errors import UserError
+from rltf.text.prompts import (
     FEEDBACK_REQUEST,
     SECOND_TURN,
     SINGLE_MESSAGE,
@@ -20,7 +20,7 @@ from rltf.prompts import (
     next_turn,
     substitute,
 )
-from rltf.renderer import Renderer
+from rltf.text.renderer import Renderer
 from rltf.types import Message, Problem, Role, Tokens
 
 STAND_IN = re.compile("[\U000f0000-\U000ffffd]")

@@ -9,13 +9,13 @@ import pytest
 from helpers import ScriptedJudge, ScriptedPolicy
 
 from rltf.config import BinaryMatrixConfig, FeedbackModelConfig, RolloutConfig
-from rltf.errors import UserError
-from rltf.judges.scoring import TaskScorer
+from rltf.feedback.scoring import TaskScorer
 from rltf.objectives.feedback_modelling import FeedbackModelling
-from rltf.prompts import feedback_request, first_turn, next_turn
-from rltf.renderer import Renderer
-from rltf.rollout import RolloutCollector
+from rltf.rollouts.collector import RolloutCollector
+from rltf.support.errors import UserError
 from rltf.tasks import BinaryMatrix
+from rltf.text.prompts import feedback_request, first_turn, next_turn
+from rltf.text.renderer import Renderer
 from rltf.types import Feedback, FeedbackFailure, Finish, Message, Rollout, RolloutGroup, RolloutStatus
 
 TASK = BinaryMatrix(**BinaryMatrixConfig().model_dump(exclude={"name"}))

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from test_cli import SMALL, jsonl, rltf
 
 from rltf.config import JudgeConfig, RowsConfig
-from rltf.config_load import config_from_json, config_to_json, load_config, validate_config, with_absolute_paths
-from rltf.errors import UserError
-from rltf.guarded import Failed
-from rltf.judges.llm.prompts import JudgePrompt
-from rltf.registry import build_task
+from rltf.config.load import config_from_json, config_to_json, load_config, validate_config, with_absolute_paths
+from rltf.feedback.llm.prompts import JudgePrompt
+from rltf.runs.build import build_task
+from rltf.support.errors import UserError
+from rltf.support.guarded import Failed
 from rltf.tasks import FeedbackLevel, RowsTask, Task
 from rltf.tasks.base import INCORRECT_FEEDBACK, Rubric, rubric_of, score_all
 from rltf.tasks.own.leaks import names_answer, names_number
@@ -27,8 +27,8 @@ from rltf.tasks.own.maths_scorer import UNCHECKED, MathsScorer
 from rltf.tasks.own.numbers import parse_number
 from rltf.tasks.own.scorers import NumericScorer
 from rltf.tasks.puzzle import tag_answer
+from rltf.tasks.validate import GARBAGE, validate
 from rltf.types import Problem, Split
-from rltf.validate import GARBAGE, validate
 
 ROWS = [{"question": f"Question {word}?", "answer": word} for word in ("one two", "three", "Four", "five six seven")]
 SUMS = [{"question": f"What is {n} + {n}?", "answer": str(2 * n)} for n in range(40)]

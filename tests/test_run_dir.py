@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from rltf.errors import UserError
-from rltf.run_dir import RunDir
+from rltf.runs.directory import RunDir
+from rltf.support.errors import UserError
 
 LOCKER = (
-    "import sys, pathlib; from rltf.run_dir import RunDir; from rltf.errors import UserError\n"
+    "import sys, pathlib; from rltf.runs.directory import RunDir; from rltf.support.errors import UserError\n"
     "run = RunDir(pathlib.Path(sys.argv[1]))\n"
     "try:\n    run.lock()\n"
     "except UserError as error:\n    print('refused:', error, flush=True)\n"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rltf.samples import (
+from rltf.engines.packing import (
     Cluster,
     Layout,
     TokenSequence,

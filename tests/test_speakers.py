@@ -8,13 +8,13 @@ from random import Random
 
 import pytest
 
-from rltf.builtin.corpus import Speaker, exchanges
-from rltf.builtin.path_speaker import PathSpeaker, follow
-from rltf.builtin.people_speaker import PeopleSpeaker
 from rltf.tasks import KnightsAndKnaves, ShortestPath, Task
 from rltf.tasks.knights_and_knaves import contradicts, extract_roles, generate, rules_out
 from rltf.tasks.shortest_path import END, INFEASIBLE, START, STEPS, ends, extract_path, find
 from rltf.types import Problem
+from rltf.workshops.schooling.corpus import Speaker, exchanges
+from rltf.workshops.schooling.path_speaker import PathSpeaker, follow
+from rltf.workshops.schooling.people_speaker import PeopleSpeaker
 
 SPEAKERS: dict[type[Speaker], type[Task]] = {PathSpeaker: ShortestPath, PeopleSpeaker: KnightsAndKnaves}
 SIZES = {"train_size": 1, "validation_size": 1, "test_size": 1, "data_seed": 0}

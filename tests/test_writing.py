@@ -15,15 +15,15 @@ from judge_server import Reply, judge_server
 from test_cli import jsonl, rltf
 
 from rltf.config import JudgeConfig, WritingConfig
-from rltf.config_load import load_config
-from rltf.errors import UserError
-from rltf.judges.llm.prompts import JudgePrompt
-from rltf.judges.llm.verdict import Unusable, Verdict, parse
-from rltf.registry import build_task
+from rltf.config.load import load_config
+from rltf.feedback.llm.prompts import JudgePrompt
+from rltf.feedback.llm.verdict import Unusable, Verdict, parse
+from rltf.runs.build import build_task
+from rltf.support.errors import UserError
 from rltf.tasks.base import Rubric
+from rltf.tasks.validate import validate
 from rltf.tasks.writing import Writing
 from rltf.types import Problem
-from rltf.validate import validate
 
 WHOLE = Rubric(passing=9)
 THREE = Rubric(criteria=("It is short.", "It rhymes.", "It is sad."), passing=9)

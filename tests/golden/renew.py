@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from rltf.config_load import load_config
-from rltf.environment import environment
-from rltf.registry import build_engine, build_task, build_trainer
-from rltf.run_dir import RunDir
+from rltf.config.load import load_config
+from rltf.runs.build import build_engine, build_task, build_trainer
+from rltf.runs.directory import RunDir
+from rltf.runs.provenance import environment
 
 GOLDEN = Path(__file__).parent / "trajectory.json"
 SETTINGS = (

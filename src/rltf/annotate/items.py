@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rltf.errors import UserError
-from rltf.logs.convert import first_attempt
-from rltf.logs.entries import LogEntry, entry_record, read_entry
-from rltf.rows import read_rows
-from rltf.texts import sound
+from rltf.feedback.logged.convert import first_attempt
+from rltf.feedback.logged.entries import LogEntry, entry_record, read_entry
+from rltf.support.errors import UserError
+from rltf.support.rows import read_rows
+from rltf.support.texts import sound
 
 LEASE_SECONDS = 900.0
 """How long an item that somebody has before them is not shown to anybody else."""

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from rltf.annotate.items import Desk, items_of_file, items_of_run
 from rltf.annotate.server import AnnotationServer
-from rltf.errors import Stopped, UserError
-from rltf.report import plain
-from rltf.run_dir import RunDir
+from rltf.runs.directory import RunDir
+from rltf.runs.report import plain
+from rltf.support.errors import Stopped, UserError
 
 
 def annotate_command(source: Path, out: Path | None, port: int) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rltf.builtin.build import DRAFTS, MARKS, Recipe, build, school_further
-from rltf.errors import UserError
-from rltf.report import plain
+from rltf.runs.report import plain
+from rltf.support.errors import UserError
+from rltf.workshops.schooling.build import DRAFTS, MARKS, Recipe, build, school_further
 
 
 def build_command(out: Path, seed: int, steps: int | None, marks: bool, drafts: bool) -> None:

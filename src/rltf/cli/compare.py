@@ -20,12 +20,12 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from rltf.cli.ending import stop_at_once
-from rltf.comparison import Comparison, PlannedRun, load_comparison, outcome
-from rltf.comparison_report import OUTCOME, TABLE, draw_curves, side_by_side, table
-from rltf.config_load import config_from_json, config_to_json
-from rltf.errors import UserError
-from rltf.report import plain
-from rltf.run_dir import RunDir
+from rltf.comparisons.comparison import Comparison, PlannedRun, load_comparison, outcome
+from rltf.comparisons.report import OUTCOME, TABLE, draw_curves, side_by_side, table
+from rltf.config.load import config_from_json, config_to_json
+from rltf.runs.directory import RunDir
+from rltf.runs.report import plain
+from rltf.support.errors import UserError
 
 COMPARISONS = Path("runs") / "compare"
 _THREADS = "OMP_NUM_THREADS"

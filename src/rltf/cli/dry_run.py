@@ -10,10 +10,10 @@ from rich.table import Table
 from rltf.cli.ending import fail
 from rltf.cli.inspect import print_left_out
 from rltf.config import JudgeConfig, RunConfig
-from rltf.errors import UserError
-from rltf.estimate import CHARACTERS_PER_TOKEN, Calls, estimate
-from rltf.registry import build_task, check_feedback
-from rltf.report import plain
+from rltf.runs.build import build_task, check_feedback
+from rltf.runs.estimate import CHARACTERS_PER_TOKEN, Calls, estimate
+from rltf.runs.report import plain
+from rltf.support.errors import UserError
 
 
 def dry_run(config: RunConfig, config_json: str) -> None:
@@ -80,7 +80,7 @@ def _add_judge(table: Table, name: str, judge: JudgeConfig, calls: Calls | None)
 
 
 def _memory(console: Console, config: RunConfig, prompt_tokens: int) -> str:
-    from rltf.engines.torch_memory import GIB, memory
+    from rltf.engines.torch.memory import GIB, memory
 
     try:
         needed = memory(config, prompt_tokens)

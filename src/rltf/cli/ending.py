@@ -8,8 +8,8 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from rltf.errors import Stopped
-from rltf.report import plain
+from rltf.runs.report import plain
+from rltf.support.errors import Stopped
 
 
 def fail(message: str, status: int = 2) -> NoReturn:

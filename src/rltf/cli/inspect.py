@@ -14,12 +14,12 @@ from rich.table import Table
 
 from rltf.cli.ending import fail
 from rltf.config import FeedbackConfig, RunConfig, TaskConfig
-from rltf.config_load import apply_override, config_from_json, validate_config
+from rltf.config.load import apply_override, config_from_json, validate_config
 from rltf.engines.base import Engine
-from rltf.errors import UserError
-from rltf.evaluate import Evaluation, evaluate
-from rltf.metrics import group_records
-from rltf.registry import (
+from rltf.rollouts.collector import RolloutCollector
+from rltf.rollouts.evaluate import Evaluation, evaluate
+from rltf.rollouts.metrics import group_records
+from rltf.runs.build import (
     STORE,
     TASKS,
     build_engine,
@@ -29,14 +29,14 @@ from rltf.registry import (
     check_feedback,
     task_settings,
 )
-from rltf.report import percent, plain, transcript
-from rltf.rollout import RolloutCollector
-from rltf.run_dir import RunDir
-from rltf.seeds import derive_seed
+from rltf.runs.directory import RunDir
+from rltf.runs.report import percent, plain, transcript
+from rltf.support.errors import UserError
+from rltf.support.seeds import derive_seed
 from rltf.tasks.base import Task
 from rltf.tasks.mixture import left_out_of, parts_of
+from rltf.tasks.validate import Check, validate
 from rltf.types import Split
-from rltf.validate import Check, validate
 
 
 def eval_command(

@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.table import Table
 
 from rltf.config import RunConfig
-from rltf.config_load import apply_override, read_recipe, validate_config
-from rltf.errors import UserError
-from rltf.judges.llm import CallStore
-from rltf.metrics import group_records
-from rltf.registry import STORE, build_engine, build_llm_judge, build_scorer, build_task, task_settings
-from rltf.report import plain, transcript
-from rltf.rollout import RolloutCollector
-from rltf.run_dir import RunDir
-from rltf.seeds import derive_seed
+from rltf.config.load import apply_override, read_recipe, validate_config
+from rltf.feedback.llm import CallStore
+from rltf.rollouts.collector import RolloutCollector
+from rltf.rollouts.metrics import group_records
+from rltf.runs.build import STORE, build_engine, build_llm_judge, build_scorer, build_task, task_settings
+from rltf.runs.directory import RunDir
+from rltf.runs.report import plain, transcript
+from rltf.support.errors import UserError
+from rltf.support.seeds import derive_seed
 
 
 def try_command(task: str, count: int, settings: Sequence[str]) -> None:

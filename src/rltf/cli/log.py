@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rltf.errors import UserError
-from rltf.logs import read_log, write_log
-from rltf.logs.convert import from_chats, from_rollouts, to_pair
-from rltf.report import plain
-from rltf.run_dir import RunDir
+from rltf.feedback.logged import read_log, write_log
+from rltf.feedback.logged.convert import from_chats, from_rollouts, to_pair
+from rltf.runs.directory import RunDir
+from rltf.runs.report import plain
+from rltf.support.errors import UserError
 
 
 def check_command(path: Path) -> None:

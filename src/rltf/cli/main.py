@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from rltf.cli.ending import fail, stop_at_once
-from rltf.errors import Stopped, UserError
+from rltf.support.errors import Stopped, UserError
 
 app = typer.Typer(
     no_args_is_help=True,

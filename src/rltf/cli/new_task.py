@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rltf.errors import UserError
-from rltf.report import plain
+from rltf.runs.report import plain
+from rltf.support.errors import UserError
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")

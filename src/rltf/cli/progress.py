@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rltf.evaluate import Evaluation
-from rltf.report import percent
+from rltf.rollouts.evaluate import Evaluation
+from rltf.runs.report import percent
 
 _SMOOTHING = 0.1
 _PLAIN_LINES_SECONDS = 5.0

@@ -13,7 +13,7 @@ from rltf.cli.ending import StopSignal, fail
 from rltf.cli.inspect import print_left_out
 from rltf.cli.progress import RunProgress
 from rltf.config import RunConfig
-from rltf.config_load import (
+from rltf.config.load import (
     apply_override,
     config_from_json,
     config_to_json,
@@ -23,16 +23,16 @@ from rltf.config_load import (
     with_absolute_paths,
 )
 from rltf.engines.base import Engine
-from rltf.environment import environment
-from rltf.errors import UserError
-from rltf.prompts import first_turn
-from rltf.registry import build_engine, build_task, build_trainer, check_feedback
-from rltf.report import plain, run_report
-from rltf.rollout import check_first_prompts
-from rltf.run_dir import RunDir
+from rltf.rollouts.collector import check_first_prompts
+from rltf.runs.build import build_engine, build_task, build_trainer, check_feedback
+from rltf.runs.directory import RunDir
+from rltf.runs.provenance import environment
+from rltf.runs.report import plain, run_report
+from rltf.runs.trainer import Interrupted
+from rltf.support.errors import UserError
 from rltf.tasks import Task
 from rltf.tasks.mixture import parts_of
-from rltf.trainer import Interrupted
+from rltf.text.prompts import first_turn
 
 RUNS = Path("runs")
 INPUTS = "inputs.json"

@@ -86,7 +86,7 @@ class JudgeConfig(Section):
     key_env: str | None = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key. "none": the endpoint needs no key."""
     prompt: str | None = None
-    """A file with the prompt, in place of the task's own; see `rltf/judges/llm/prompts/`."""
+    """A file with the prompt, in place of the task's own; see `rltf/feedback/llm/prompts/`."""
     tells: Literal["hint", "location", "correctness"] = "location"
     """What the judge is asked to tell: how to go on, where it goes wrong, or only whether it is right."""
     show_answer: bool = False

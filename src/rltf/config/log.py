@@ -13,7 +13,7 @@ class LogConfig(Section):
     """Train from recorded responses and the feedback they got, in place of the policy's own first attempts."""
 
     path: str | None = None
-    """A JSONL or parquet file; `rltf/logs/entries.py` says what an entry is. Unset: no log."""
+    """A JSONL or parquet file; `rltf/feedback/logged/entries.py` says what an entry is. Unset: no log."""
     score: Literal["task", "answer", "judge", "likelihood", "all", "none"] = "task"
     """What makes a good revision. The policy's own, sampled after the logged feedback: `task`, the scorer of `task`
     says so, for entries that name one of its problems; `answer`: it has the entry's gold answer, spaces and case aside;

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from rltf.renderer import Renderer
+from rltf.text.renderer import Renderer
 from rltf.types import Completion, FloatArray, SamplingParams, Tokens, TrainingSample
 
 

@@ -6,7 +6,7 @@ from rltf.objectives.distillation import AgainstBaseline, Distillation, correct_
 from rltf.objectives.feedback_modelling import FeedbackModelling
 from rltf.objectives.policy_gradient import PolicyGradient
 from rltf.objectives.self_feedback import SelfFeedback
-from rltf.renderer import Renderer
+from rltf.text.renderer import Renderer
 
 __all__ = ["Needs", "Objective", "Term", "build_objective"]
 

@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from rltf.advantages import Float64Array, distillation_advantages, linear_schedule, sequence_ratio
 from rltf.config import DistillationConfig, ImitationConfig, PolicyGradientConfig
+from rltf.objectives.advantages import Float64Array, distillation_advantages, linear_schedule, sequence_ratio
 from rltf.objectives.base import Needs
 from rltf.objectives.policy_gradient import graded_reward
 from rltf.types import FloatArray, RolloutGroup, TrainingSample, Turn

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rltf.advantages import linear_schedule
 from rltf.config import FeedbackModelConfig
+from rltf.objectives.advantages import linear_schedule
 from rltf.objectives.base import Needs
-from rltf.prompts import feedback_request
-from rltf.renderer import Renderer
+from rltf.text.prompts import feedback_request
+from rltf.text.renderer import Renderer
 from rltf.types import Feedback, RolloutGroup, TrainingSample
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rltf.advantages import Float64Array, centred, returns
 from rltf.config import PolicyGradientConfig
+from rltf.objectives.advantages import Float64Array, centred, returns
 from rltf.objectives.base import Needs
 from rltf.types import Rollout, RolloutGroup, TrainingSample, Turn
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rltf.advantages import centred
 from rltf.config import PolicyGradientConfig
+from rltf.objectives.advantages import centred
 from rltf.objectives.base import Needs
 from rltf.objectives.policy_gradient import turn_returns
 from rltf.types import Feedback, RolloutGroup, TrainingSample

@@ -11,8 +11,8 @@ from functools import cached_property
 from random import Random
 from typing import Any, ClassVar, TypeAlias
 
-from rltf.errors import UserError
-from rltf.seeds import derive_seed
+from rltf.support.errors import UserError
+from rltf.support.seeds import derive_seed
 from rltf.tasks.base import Family, FeedbackLevel
 from rltf.types import Problem, Score, Split
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import accumulate
 from random import Random
 
-from rltf.errors import UserError
+from rltf.support.errors import UserError
 from rltf.tasks.base import Family, FeedbackLevel, Rubric, Task, rubric_of, score_all
 from rltf.tasks.listed import LeftOut
 from rltf.types import Problem, Score, Split

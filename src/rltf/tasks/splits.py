@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from rltf.errors import UserError
-from rltf.seeds import derive_seed
+from rltf.support.errors import UserError
+from rltf.support.seeds import derive_seed
 from rltf.types import Problem, Split
 
 _ORDER: tuple[Split, ...] = ("test", "validation", "train")

@@ -12,7 +12,7 @@ from rltf.config.section import Rate
 from rltf.config.table import Table
 from rltf.config.tasks.base import TaskSection
 from rltf.config.tasks.listed import ListedConfig
-from rltf.rows import HUB, is_hub_source, source_label
+from rltf.support.rows import HUB, is_hub_source, source_label
 
 _SUFFIXES = (".jsonl", ".parquet")
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal, TypeAlias
 
-from rltf.errors import UserError
-from rltf.rows import field_of, load_rows, text_of
+from rltf.support.errors import UserError
+from rltf.support.rows import field_of, load_rows, text_of
 from rltf.tasks.code.cases import Case, called_names, case_of_assertion, literal
 
 Shape: TypeAlias = Literal["builtin", "mbpp", "apps", "livecodebench"]

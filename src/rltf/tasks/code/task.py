@@ -12,7 +12,7 @@ from functools import cached_property
 from random import Random
 from typing import Any, Literal
 
-from rltf.errors import UserError
+from rltf.support.errors import UserError
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, Family, FeedbackLevel
 from rltf.tasks.code.sandbox import Sandbox
 from rltf.tasks.code.shapes import NO_REFERENCE, Listing, Shape, read_listings

@@ -13,8 +13,8 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from rltf.errors import UserError
-from rltf.guarded import Failed, GuardedFunction
+from rltf.support.errors import UserError
+from rltf.support.guarded import Failed, GuardedFunction
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, TRUNCATED_FEEDBACK, FeedbackLevel
 from rltf.tasks.gym import forms, leaks, refusals
 from rltf.tasks.gym.near import near_answers, wrong_in_any_notation

@@ -1,7 +1,7 @@
 """What a process for reasoning-gym does: check settings, draw problems, score answers with a dataset's own scorer.
 
-`rltf.guarded` runs it; nothing else imports it. Problems are drawn here because some generators follow the hash seed,
-the state of the global random numbers, or code that came with the data: here all three are fixed or fenced in.
+`support.guarded` runs it; nothing else imports it. Problems are drawn here because some generators follow the hash
+seed, the state of the global random numbers, or code that came with the data: here all three are fixed or fenced in.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import reasoning_gym
 import sympy
 from reasoning_gym.factory import DATASETS
 
-from rltf.seeds import derive_seed
+from rltf.support.seeds import derive_seed
 
 SCORE_SECONDS = 10.0
 """Limit of one call of a dataset's scorer, without the time that it takes to draw the problem again."""

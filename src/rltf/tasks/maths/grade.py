@@ -1,6 +1,6 @@
 """Whether two answers are equal in value, by math-verify.
 
-For the processes of `rltf.guarded` alone, which load this module before the first call: `compare` takes any time and
+For the processes of `support.guarded` alone, which load this module before the first call: `compare` takes any time and
 memory that the texts ask for.
 """
 
@@ -23,7 +23,7 @@ from rltf.tasks.maths.verdicts import Verdict
 _WHOLE_TEXT = LatexExtractionConfig(boxed_match_priority=0)
 _OR = re.compile(r"(?<![a-zA-Z])or(?![a-zA-Z])")
 _SMALL = re.compile(r"(?<!\d)0?\.(0{3,20})[1-9]")
-# It warns that its own time limits are off. They are signals; `rltf.guarded` has limits of its own.
+# It warns that its own time limits are off. They are signals; `rltf.support.guarded` has limits of its own.
 logging.disable(logging.CRITICAL)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rltf.errors import UserError
-from rltf.rows import field_of, load_rows, text_of
+from rltf.support.errors import UserError
+from rltf.support.rows import field_of, load_rows, text_of
 
 BUILTIN = "builtin"
 _BUILTIN_FILE = Path(__file__).with_name("problems.jsonl")
@@ -33,7 +33,7 @@ class KnownSet:
     """A published set."""
 
     source: str
-    """As `rltf.rows.load_rows` takes it."""
+    """As `rltf.support.rows.load_rows` takes it."""
     form: RowForm
 
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from rltf.errors import UserError
-from rltf.guarded import Failed
+from rltf.support.errors import UserError
+from rltf.support.guarded import Failed
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, Family, FeedbackLevel
 from rltf.tasks.listed import Item, ListedTask
 from rltf.tasks.maths.boxed import box, boxes

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Literal, TypeAlias
 
-from rltf.errors import UserError
-from rltf.guarded import Failed, GuardedFunction
+from rltf.support.errors import UserError
+from rltf.support.guarded import Failed, GuardedFunction
 from rltf.tasks.maths.quantities import clock_time, is_same, quantity_of, units_agree
 from rltf.tasks.maths.units import number_word, same_words
 from rltf.tasks.maths.values import is_integer, is_point_for_set, numeral_of, parted, shape_of, tidy, without_marks

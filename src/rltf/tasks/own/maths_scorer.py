@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from rltf.guarded import Failed
+from rltf.support.guarded import Failed
 from rltf.tasks.base import INCORRECT_FEEDBACK
 from rltf.tasks.maths.leaks import names_answer
 from rltf.tasks.maths.remarks import LONGEST_ANSWER, locate

@@ -11,11 +11,11 @@ from random import Random
 from types import ModuleType
 from typing import Any, TypeVar, get_args
 
-from rltf.errors import TaskFailed, UserError
+from rltf.support.errors import TaskFailed, UserError
+from rltf.support.user_modules import describe, load_module
 from rltf.tasks.base import Family, FeedbackLevel, Task, score_all
 from rltf.tasks.listed import LeftOut
 from rltf.types import Problem, Score, Split
-from rltf.user_modules import describe, load_module
 
 _METHODS = {
     "size": ("split",),

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any
 
-from rltf.errors import UserError
-from rltf.rows import load_rows, source_label, text_of
+from rltf.support.errors import UserError
+from rltf.support.rows import load_rows, source_label, text_of
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, Family, FeedbackLevel, Rubric, criticism_at
 from rltf.tasks.listed import Item, ListedTask
 from rltf.tasks.own.maths_scorer import MathsScorer

@@ -21,8 +21,8 @@ from functools import cached_property
 from random import Random
 from typing import Any, TypeAlias
 
-from rltf.errors import UserError
-from rltf.seeds import derive_seed
+from rltf.support.errors import UserError
+from rltf.support.seeds import derive_seed
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, Family, FeedbackLevel
 from rltf.tasks.listed import Item, LeftOut, split_items
 from rltf.tasks.own.leaks import names_answer

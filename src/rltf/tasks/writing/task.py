@@ -7,8 +7,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from rltf.errors import UserError
-from rltf.rows import load_rows, text_of
+from rltf.support.errors import UserError
+from rltf.support.rows import load_rows, text_of
 from rltf.tasks.base import Family, FeedbackLevel, Rubric, criticism_at
 from rltf.tasks.listed import Item, ListedTask
 from rltf.types import Problem, Score

@@ -1,0 +1,1 @@
+"""Several runs side by side: which to make, and what they say together."""

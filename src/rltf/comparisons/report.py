@@ -1,0 +1,117 @@
+"""A comparison's outcome as a Markdown table and as figures of learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rltf.support.errors import UserError
+
+_FIGURES = ("single_turn", "second_turn")
+TABLE, OUTCOME = "table.md", "outcome.json"
+CURVES = ("curves.svg", "curves.png")
+
+
+def table(outcome: Mapping[str, Any], command: str) -> str:
+    """The table in Markdown, with the command that made it."""
+    seeds = outcome["seeds"]
+    arms: Mapping[str, Any] = outcome["arms"]
+    baseline = outcome["baseline"]
+    differs = f" | minus `{baseline}`" if baseline else ""
+    lines = [
+        f"### {outcome['title']}",
+        "",
+        f"| arm | single-turn, %{differs} | second-turn, % | rollouts | tokens | feedback | seconds |",
+        "|---" * (7 + bool(baseline)) + "|",
+    ]
+    starts = {figure: {_cell(found["before"][figure]) for found in arms.values()} for figure in _FIGURES}
+    before = [next(iter(start)) if len(start) == 1 else "differs" for start in starts.values()]
+    lines.append(f"| before training | {before[0]}{' | ' * bool(baseline)} | {before[1]} | | | | |")
+    for arm, found in arms.items():
+        after, cost = found["after"], found["cost"]
+        difference = found["difference"].get("single_turn") if baseline else None
+        cells = [f"`{arm}`", _cell(after["single_turn"])]
+        if baseline:
+            cells.append(percent_points(difference) if difference else "")
+        cells.append(_cell(after["second_turn"]))
+        if len(starts["second_turn"]) > 1:  # Arms with other feedback begin elsewhere with their second attempts.
+            cells[-1] += f", from {_cell(found['before']['second_turn'], seeds=False)}"
+        cells += [f"{cost[name]:,.0f}" for name in ("rollouts", "tokens", "feedback_calls", "seconds")]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"Mean over {len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'} ± half its 95 % interval (Student's t), with "
+        f"each seed's value in brackets, on {outcome['test_problems']} test problems. Second-turn: after a wrong first "
+        f"attempt, with feedback. Differences are paired by seed. Made by `{command}`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def side_by_side(outcomes: Sequence[Mapping[str, Any]], command: str) -> str:
+    """First attempts in several comparisons: a row per arm, in the order of the first that has it; a column each."""
+    arms = list(dict.fromkeys(arm for outcome in outcomes for arm in outcome["arms"]))
+    start = [percent_points(next(iter(o["arms"].values()))["before"]["single_turn"]["spread"]) for o in outcomes]
+    rows = [["single-turn, %", *(o["title"] for o in outcomes)], ["before training", *start]]
+    for arm in arms:
+        found = [o["arms"][arm]["after"]["single_turn"]["spread"] if arm in o["arms"] else None for o in outcomes]
+        rows.append([f"`{arm}`", *("-" if spread is None else percent_points(spread) for spread in found)])
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines.insert(1, "|---" * (1 + len(outcomes)) + "|")
+    note = f"Mean over seeds ± half its 95 % interval (Student's t), on test problems. Made by `{command}`."
+    return "\n".join([*lines, "", note]) + "\n"
+
+
+def percent_points(spread: Mapping[str, float | None]) -> str:
+    """A mean share with its interval, in per cent."""
+    mean, half = spread["mean"], spread["half"]
+    assert mean is not None
+    return f"{100 * mean:.1f}" if half is None else f"{100 * mean:.1f} ± {100 * half:.1f}"
+
+
+def _cell(figure: Mapping[str, Any], *, seeds: bool = True) -> str:
+    if figure["spread"] is None:
+        return "-"
+    values = ", ".join("-" if v is None else f"{100 * v:.1f}" for v in figure["seeds"].values())
+    return percent_points(figure["spread"]) + (f" ({values})" if seeds else "")
+
+
+def draw_curves(outcome: Mapping[str, Any], directory: Path) -> list[Path]:
+    """Single-turn and second-turn accuracy on validation problems over rollouts, one line per arm, as SVG and PNG.
+
+    None are drawn for runs that were not evaluated on the way (`evaluation.every = 0`).
+    """
+    arms: Mapping[str, Any] = outcome["arms"]
+    if not any(found["curve"] for found in arms.values()):
+        return []
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise UserError("figures need matplotlib; install the extra: pip install 'rltf[plots]'") from error
+    matplotlib.use("Agg")
+    # Without it, ids inside an SVG are random.
+    matplotlib.rcParams["svg.hashsalt"] = "rltf"
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+    panels = zip(_FIGURES, ("first attempts", "after feedback"), strict=True)
+    for axis, (name, label) in zip(axes, panels, strict=True):
+        for arm, found in arms.items():
+            points = [(point["rollouts"], point[name]) for point in found["curve"] if point[name]]
+            x = np.array([rollouts for rollouts, _ in points])
+            mean = 100 * np.array([spread["mean"] for _, spread in points])
+            half = 100 * np.array([spread["half"] or 0.0 for _, spread in points])
+            (line,) = axis.plot(x, mean, label=arm, linewidth=1.5)
+            axis.fill_between(x, mean - half, mean + half, color=line.get_color(), alpha=0.15, linewidth=0)
+        axis.set(title=label, xlabel="rollouts", ylim=(0, 100))
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("accuracy on validation problems, %")
+    axes[0].legend(loc="best", fontsize="small")
+    figure.suptitle(f"{outcome['title']}: mean and 95 % interval over {len(outcome['seeds'])} seeds")
+    paths = [directory / name for name in CURVES]
+    for path in paths:
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    pyplot.close(figure)
+    return paths

@@ -1,0 +1,190 @@
+"""Loads a policy: any causal language model of transformers with its tokenizer."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from rltf.builtin import builtin_directory
+from rltf.config import LoraConfig, TorchEngineConfig
+from rltf.support.errors import UserError
+from rltf.text.renderer import Renderer
+from rltf.types import Message
+
+# Its bars for reading and writing weights would tear the progress view of a run.
+transformers_logging.disable_progress_bar()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model on its device and what goes with it."""
+
+    model: Any
+    """A `PreTrainedModel`, or a `PeftModel` around one."""
+    tokenizer: Any
+    renderer: Renderer
+    device: torch.device
+    max_tokens: int
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that `engine.device` means on this machine."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, present in available.items() if present))
+    if not available[name]:
+        raise UserError(f"engine.device={name}: this machine has none that PyTorch can use; set engine.device=auto")
+    return torch.device(name)
+
+
+def source_of(model: str) -> str:
+    """The directory or hub name behind `engine.model`."""
+    if model == "builtin":
+        return str(builtin_directory())
+    try:
+        path = Path(model).expanduser()
+        is_directory = path.is_dir()
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"engine.model={model[:80]}: is no path and no hub name: {_first_line(error)}") from error
+    if is_directory:
+        if not (path / "config.json").is_file():
+            raise UserError(
+                f"engine.model={model}: the directory holds no model (no config.json); "
+                "give a Hugging Face model directory, such as a run's `model`"
+            )
+        return str(path)
+    looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1 or os.sep + os.sep in model
+    # `runs/mine` could be a hub name, but where `runs` is a directory here, it is a mistyped run.
+    if looks_like_path or (len(path.parts) > 1 and Path(path.parts[0]).is_dir()):
+        raise UserError(f"engine.model={model}: no such directory; give `builtin`, a model directory or a hub name")
+    return model
+
+
+def _unloadable(source: str, part: str) -> str:
+    """What to say of a model that does not load. A name that is no directory here is a hub's, or misspelt."""
+    if Path(source).is_dir():
+        return f"its {part} cannot be loaded"
+    return f"there is no such directory here, and from the hub its {part} cannot be loaded"
+
+
+def load_weights(config: TorchEngineConfig, device: torch.device) -> Any:
+    """The model as its source has it, without adapters, in evaluation mode (no dropout)."""
+    source = source_of(config.model)
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            source, dtype=getattr(torch, config.dtype), output_loading_info=True
+        )
+    except Exception as error:
+        # A broken directory shows itself in as many kinds of error as there are libraries that read it.
+        raise UserError(f"engine.model={config.model}: {_unloadable(source, 'model')}: {_first_line(error)}") from error
+    absent = sorted(map(str, [*report.get("missing_keys", ()), *report.get("mismatched_keys", ())]))
+    if absent:
+        raise UserError(
+            f"engine.model={config.model}: {len(absent)} of its weights are missing or of another shape than "
+            f"config.json says, such as {absent[0]}; they would be random numbers"
+        )
+    return model.to(device).eval()
+
+
+def load_model(config: TorchEngineConfig) -> LoadedModel:
+    """Tokenizer first, as its faults are found without reading weights; then the model and its adapters."""
+    device = pick_device(config.device)
+    source = source_of(config.model)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except Exception as error:
+        what = _unloadable(source, "tokenizer")
+        raise UserError(f"engine.model={config.model}: {what}: {_first_line(error)}") from error
+    if config.chat_template is not None:
+        try:
+            tokenizer.chat_template = Path(config.chat_template).expanduser().read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError, RuntimeError) as error:
+            raise UserError(f"engine.chat_template={config.chat_template}: {_first_line(error)}") from error
+    if not tokenizer.chat_template:
+        raise UserError(
+            f"engine.model={config.model}: its tokenizer has no chat template; set engine.chat_template to a "
+            "Jinja file or choose an instruction-tuned model"
+        )
+    model = load_weights(config, device)
+    renderer = Renderer(tokenizer, _stop_tokens(config.model, tokenizer, model))
+    _probe(config, renderer)
+    if config.lora is not None:
+        model = _add_adapters(model, config.lora)
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+        model.enable_input_require_grads()
+        _remove_dropout(model)
+    return LoadedModel(
+        model=model,
+        tokenizer=tokenizer,
+        renderer=renderer,
+        device=device,
+        max_tokens=int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30)),
+    )
+
+
+def _probe(config: TorchEngineConfig, renderer: Renderer) -> None:
+    """Refuses a chat template that fails, or that leaves out what it is given."""
+    source = "engine.chat_template" if config.chat_template is not None else f"engine.model={config.model}"
+    messages = [
+        Message(role="user", content="first question"),
+        Message(role="assistant", content="some answer"),
+        Message(role="user", content="second question"),
+    ]
+    for given in (messages[:1], messages):
+        try:
+            text = renderer.text(renderer.prompt(given))
+        except Exception as error:
+            raise UserError(f"{source}: the chat template fails: {_first_line(error)}") from error
+        if any(message.content not in text for message in given):
+            raise UserError(f"{source}: the chat template leaves out a message's text; use another template")
+
+
+def _remove_dropout(model: Any) -> None:
+    """Recomputing activations needs training mode, in which dropout would change what is trained."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name in ("attention_dropout", "dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+
+
+def _stop_tokens(name: str, tokenizer: Any, model: Any) -> list[int]:
+    """The end-of-turn ids, the tokenizer's own first: it is the one that closes training sequences."""
+    configured = model.generation_config.eos_token_id if model.generation_config is not None else None
+    ids = [tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])]
+    stops = list(dict.fromkeys(token for token in ids if token is not None))
+    if not stops:
+        raise UserError(f"engine.model={name}: its tokenizer has no end-of-sequence token, so no answer could end")
+    return stops
+
+
+def _add_adapters(model: Any, lora: LoraConfig) -> Any:
+    try:
+        import peft
+    except ImportError as error:
+        raise UserError("engine.lora needs the peft package; install rltf with its `lora` extra") from error
+    try:
+        return peft.get_peft_model(
+            model,
+            peft.LoraConfig(
+                r=lora.rank,
+                lora_alpha=lora.alpha,
+                target_modules=lora.target_modules,
+                lora_dropout=0.0,
+                task_type="CAUSAL_LM",
+            ),
+        )
+    except ValueError as error:
+        raise UserError(f"engine.lora.target_modules: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

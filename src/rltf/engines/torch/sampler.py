@@ -1,0 +1,206 @@
+"""Samples completions: a prompt is prefilled once for its group, finished sequences leave the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+from rltf.engines.packing import Layout, TokenSequence, micro_batches, separate, share_prefixes
+from rltf.engines.torch.forward import forward, to_device
+from rltf.support.errors import UserError
+from rltf.types import Completion, Finish, SamplingParams, Tokens
+
+_DROP_BELOW = 0.75
+"""Finished rows are dropped once the live ones are fewer than this share of the batch: a drop copies the cache."""
+
+
+@torch.inference_mode()
+def generate(
+    model: Any,
+    device: torch.device,
+    prompts: Sequence[Tokens],
+    n: int,
+    sampling: SamplingParams,
+    seed: int,
+    *,
+    stop_tokens: Sequence[int],
+    share: bool,
+    token_budget: int,
+    decode_batch: int,
+) -> list[list[Completion]]:
+    """`n` completions per prompt; see `engines.base.Engine.generate`.
+
+    Completion k of prompt i reads only its own column of uniform numbers, so neither the batching nor the
+    moment at which a neighbour finishes decides what it draws.
+    """
+    uniforms = np.random.default_rng(seed).random((len(prompts), n, sampling.max_tokens), dtype=np.float32)
+    sequences = [TokenSequence(prompt=prompt) for prompt in prompts]
+    clusters = share_prefixes(sequences) if share else separate(sequences)
+    stops = torch.tensor(list(stop_tokens), device=device)
+    results: list[list[Completion]] = [[] for _ in prompts]
+    for layout in micro_batches(sequences, clusters, token_budget, max_rows=max(1, decode_batch // n)):
+        for first in range(0, n, decode_batch):  # Once, unless one prompt alone has more samples than that.
+            part = uniforms[list(layout.members), first : first + decode_batch]
+            output = forward(model, layout, device, keep=1, with_cache=True)
+            draws = torch.from_numpy(part.reshape(-1, sampling.max_tokens)).to(device)
+            size = part.shape[1]
+            completions = _Decoder(model, layout, output, size, draws, sampling, stops).run()
+            for row, member in enumerate(layout.members):
+                results[member] += completions[row * size : (row + 1) * size]
+    return results
+
+
+class _Decoder:
+    """Goes on from a prefilled layout, one token per pass. Axis R: its rows times n; A: those still live."""
+
+    def __init__(
+        self,
+        model: Any,
+        layout: Layout,
+        prefilled: Any,
+        n: int,
+        uniform_RT: Tensor,
+        sampling: SamplingParams,
+        stops: Tensor,
+    ) -> None:
+        device = uniform_RT.device
+        self._model, self._stops, self._sampling = model, stops, sampling
+        self._uniform_RT = uniform_RT
+        self._logits_AV = prefilled.logits[:, -1].repeat_interleave(n, dim=0)
+        self._cache: Cache = prefilled.past_key_values
+        self._cache.batch_repeat_interleave(n)
+        _reserve(self._cache, sampling.max_tokens)
+        mask_BL = to_device(layout.mask_B, device)
+        self._position_A = mask_BL.sum(dim=1).repeat_interleave(n)
+        room = torch.ones((len(mask_BL), sampling.max_tokens), dtype=mask_BL.dtype, device=device)
+        self._columns = mask_BL.shape[1]
+        self._mask_AL = torch.cat([mask_BL, room], dim=1).repeat_interleave(n, dim=0)
+        rows = len(self._mask_AL)
+        self._row_A = torch.arange(rows, device=device)
+        self._live_A = torch.ones(rows, dtype=torch.bool, device=device)
+        self._token_RT = torch.zeros((rows, sampling.max_tokens), dtype=torch.long, device=device)
+        self._logprob_RT = torch.zeros((rows, sampling.max_tokens), device=device)
+        self._length_R = torch.full((rows,), sampling.max_tokens, device=device)
+        self._stopped_R = torch.zeros(rows, dtype=torch.bool, device=device)
+
+    def run(self) -> list[Completion]:
+        """Decodes until every row has stopped or the limit is reached."""
+        for step in range(self._sampling.max_tokens):
+            token_A = self._sample(step)
+            self._drop_finished()
+            if not len(self._row_A) or step + 1 == self._sampling.max_tokens:
+                break
+            self._advance(token_A if len(token_A) == len(self._row_A) else self._token_RT[self._row_A, step], step)
+        tokens, logprobs = self._token_RT.tolist(), self._logprob_RT.cpu().numpy()
+        if not np.isfinite(logprobs).all():
+            raise UserError(
+                "the policy's log-probabilities are not finite: its weights have gone astray (lower "
+                "trainer.learning_rate), or rollout.temperature is too small"
+            )
+        return [
+            Completion(
+                tokens=tuple(tokens[row][:length]),
+                logprobs=logprobs[row, :length].copy(),
+                finish=Finish.STOP if stopped else Finish.LENGTH,
+            )
+            for row, (length, stopped) in enumerate(zip(self._length_R.tolist(), self._stopped_R.tolist(), strict=True))
+        ]
+
+    def _sample(self, step: int) -> Tensor:
+        logits_AV = self._logits_AV.float()
+        temperature = self._sampling.temperature
+        if temperature not in (0.0, 1.0):
+            logits_AV = logits_AV / temperature
+        logprobs_AV = torch.log_softmax(logits_AV, dim=-1)
+        if temperature == 0.0:
+            token_A: Tensor = logits_AV.argmax(dim=-1)
+        else:
+            token_A = _inverse_cdf(logprobs_AV, self._uniform_RT[self._row_A, step])
+        self._token_RT[self._row_A, step] = token_A
+        self._logprob_RT[self._row_A, step] = logprobs_AV.gather(-1, token_A.unsqueeze(-1)).squeeze(-1)
+        ends_A = torch.isin(token_A, self._stops) & self._live_A
+        ended = self._row_A[ends_A]
+        self._length_R[ended] = step + 1
+        self._stopped_R[ended] = True
+        self._live_A = self._live_A & ~ends_A
+        return token_A
+
+    def _drop_finished(self) -> None:
+        live = int(self._live_A.sum())
+        if live == 0:
+            self._row_A = self._row_A[:0]
+        elif live < _DROP_BELOW * len(self._row_A):
+            keep = self._live_A.nonzero().squeeze(-1)
+            self._row_A, self._live_A = self._row_A[keep], self._live_A[keep]
+            self._position_A, self._mask_AL = self._position_A[keep], self._mask_AL[keep]
+            self._cache.batch_select_indices(keep)
+
+    def _advance(self, token_A: Tensor, step: int) -> None:
+        self._logits_AV = self._model(
+            input_ids=token_A.unsqueeze(-1),
+            attention_mask=self._mask_AL[:, : self._columns + step + 1],
+            position_ids=(self._position_A + step).unsqueeze(-1),
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+
+
+def _inverse_cdf(logprobs_AV: Tensor, uniform_A: Tensor) -> Tensor:
+    """The first token whose cumulative probability exceeds the uniform number; one with probability 0 never is."""
+    cumulative_AV = logprobs_AV.exp().cumsum(dim=-1)
+    threshold_A1 = (uniform_A * cumulative_AV[:, -1]).unsqueeze(-1)
+    token_A: Tensor = (cumulative_AV <= threshold_A1).sum(dim=-1)
+    if bool((token_A < logprobs_AV.shape[-1]).all()):
+        return token_A
+    # Rounding can lift the threshold to the total: the most likely token then stands in.
+    return torch.where(token_A < logprobs_AV.shape[-1], token_A, logprobs_AV.argmax(dim=-1))
+
+
+class _ReservedLayer(DynamicLayer):
+    """A cache layer with room for the tokens to come, so that a new token copies only itself."""
+
+    def __init__(self, layer: DynamicLayer, room: int) -> None:
+        super().__init__()
+        assert layer.keys is not None and layer.values is not None
+        self.lazy_initialization(layer.keys, layer.values)
+        self._length = layer.keys.shape[-2]
+        self._adopt(layer.keys, layer.values, room)
+
+    def _adopt(self, keys: Tensor, values: Tensor, room: int) -> None:
+        shape = (*keys.shape[:-2], self._length + room, keys.shape[-1])
+        value_shape = (*shape[:-1], values.shape[-1])
+        self._room = room
+        self._keys, self._values = keys.new_empty(shape), values.new_empty(value_shape)
+        self._keys[..., : self._length, :] = keys
+        self._values[..., : self._length, :] = values
+        self._narrow()
+
+    def _narrow(self) -> None:
+        self.keys = self._keys[..., : self._length, :]
+        self.values = self._values[..., : self._length, :]
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        end = self._length + key_states.shape[-2]
+        self._keys[..., self._length : end, :] = key_states
+        self._values[..., self._length : end, :] = value_states
+        self._room -= end - self._length
+        self._length = end
+        self._narrow()
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        self._adopt(self.keys[indices], self.values[indices], self._room)
+
+
+def _reserve(cache: Cache, room: int) -> None:
+    """Gives the plain layers of a cache room for `room` more tokens; other kinds stay as they are."""
+    cache.layers = [
+        _ReservedLayer(layer, room) if type(layer) is DynamicLayer and layer.is_initialized else layer
+        for layer in cache.layers
+    ]

@@ -1,0 +1,59 @@
+"""Asks a language model and reads its answers; what cannot be used is asked for once more, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from rltf.config.feedback import JudgeConfig
+from rltf.feedback.failures import Breaker
+from rltf.feedback.llm.client import ChatClient, Conversation
+from rltf.feedback.llm.prompts import second_chance
+from rltf.feedback.llm.store import Call, CallStore
+from rltf.feedback.llm.verdict import Unusable
+from rltf.types import FeedbackFailure
+
+_T = TypeVar("_T")
+
+
+class Asker:
+    """One judge's endpoint, for answers of one form."""
+
+    def __init__(self, config: JudgeConfig, store: CallStore, breaker: Breaker, json_schema: dict[str, Any]) -> None:
+        """Raises `UserError` where a library or the key is missing."""
+        self._client = ChatClient(config, store, breaker, json_schema)
+        self.source = f"llm:{config.model}"
+
+    def ask(
+        self, conversations: Sequence[Conversation], read: Callable[[int, str], _T | Unusable], seed: int
+    ) -> list[_T | FeedbackFailure]:
+        """What `read(index of the conversation, answer)` makes of each answer, or why there is nothing to read."""
+        answers = self._read(range(len(conversations)), self._client.ask(conversations, seed), read)
+        unusable = {i: answer.reason for i, answer in enumerate(answers) if isinstance(answer, Unusable)}
+        if unusable:
+            again = [second_chance(conversations[i], reason) for i, reason in unusable.items()]
+            mended = self._read(list(unusable), self._client.ask(again, seed), read)
+            for i, answer in zip(unusable, mended, strict=True):
+                answers[i] = answer
+        return [self._finished(answer) for answer in answers]
+
+    def close(self) -> None:
+        """Ends connections and closes the store."""
+        self._client.close()
+
+    def _read(
+        self, indices: Sequence[int], calls: Sequence[Call], read: Callable[[int, str], _T | Unusable]
+    ) -> list[_T | FeedbackFailure | Unusable]:
+        return [
+            self._failure(call) if call.text is None else read(i, call.text)
+            for i, call in zip(indices, calls, strict=True)
+        ]
+
+    def _failure(self, call: Call) -> FeedbackFailure:
+        return FeedbackFailure(cause=call.cause or "other", reason=str(call.reason), source=self.source)
+
+    def _finished(self, answer: _T | FeedbackFailure | Unusable) -> _T | FeedbackFailure:
+        if isinstance(answer, Unusable):
+            reason = f"the judge's answer could not be used, twice: {answer.reason}"
+            return FeedbackFailure(cause=answer.cause, reason=reason, source=self.source)
+        return answer

@@ -1,0 +1,180 @@
+"""Every call to a judge, in SQLite: what was asked, what came back, what it cost.
+
+An answer belongs to its request (endpoint, model, parameters, messages). Under the seed with which a run asked stands
+the call that answered it, be it a failure: so a replay meets the same failures at the same places. A run that goes on
+after a stop asks again where a call failed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+from urllib.parse import quote
+
+from rltf.support.errors import FeedbackStopped
+from rltf.types import FailureCause
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS calls (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    model TEXT NOT NULL,
+    messages TEXT NOT NULL,
+    text TEXT,
+    cause TEXT,
+    reason TEXT,
+    prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    dollars REAL NOT NULL,
+    seconds REAL NOT NULL,
+    tries INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS calls_by_key ON calls (key);
+CREATE TABLE IF NOT EXISTS asked (
+    seed TEXT NOT NULL,
+    key TEXT NOT NULL,
+    call INTEGER NOT NULL REFERENCES calls (id),
+    PRIMARY KEY (seed, key)
+);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call: its text, or why there is none."""
+
+    text: str | None
+    cause: FailureCause | None = None
+    reason: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    dollars: float = 0.0
+    seconds: float = 0.0
+    tries: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a call asks, as the store keeps it. It holds no key of the endpoint."""
+
+    key: str
+    endpoint: str
+    model: str
+    messages: str
+    """As JSON."""
+
+
+class CallStore:
+    """A file of calls, opened when it is first needed."""
+
+    def __init__(self, path: Path, *, to_read: bool = False) -> None:
+        """`to_read`: nothing is written to the file, which must be there."""
+        self.path, self._to_read = path, to_read
+        self._connection: sqlite3.Connection | None = None
+
+    def find(self, key: str, seed: int, *, failures: bool) -> Call | None:
+        """What this seed got for the request, if it was an answer, or with `failures` whatever it was.
+
+        Otherwise the newest answer to the request, which is this seed's from now on.
+        """
+        columns = "text, cause, reason, prompt_tokens, completion_tokens, dollars, seconds, tries"
+        got = f"SELECT {columns} FROM calls JOIN asked ON asked.call = calls.id WHERE asked.key = ? AND asked.seed = ?"
+        newest = f"SELECT id, {columns} FROM calls WHERE key = ? AND text IS NOT NULL ORDER BY id DESC LIMIT 1"
+        with self._open() as connection, connection:
+            row = connection.execute(got, (key, str(seed))).fetchone()
+            if row is None or (row[0] is None and not failures):
+                found = connection.execute(newest, (key,)).fetchone()
+                row = found[1:] if found else None
+                if found:
+                    self._note(connection, seed, key, found[0])
+        if row is None:
+            return None
+        text, cause, reason, prompt_tokens, completion_tokens, dollars, seconds, tries = row
+        return Call(
+            text=text,
+            cause=next((known for known in get_args(FailureCause) if known == cause), None),
+            reason=reason,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            dollars=dollars,
+            seconds=seconds,
+            tries=tries,
+        )
+
+    def add(self, request: Request, seed: int, call: Call) -> None:
+        """Records a call at once, so that a program that dies loses none that has ended."""
+        with self._open() as connection, connection:
+            cursor = connection.execute(
+                "INSERT INTO calls (key, endpoint, model, messages, text, cause, reason, prompt_tokens, "
+                "completion_tokens, dollars, seconds, tries) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    request.key, request.endpoint, request.model, request.messages, call.text, call.cause, call.reason,
+                    call.prompt_tokens, call.completion_tokens, call.dollars, call.seconds, call.tries,
+                ),
+            )  # fmt: skip
+            self._note(connection, seed, request.key, cursor.lastrowid)
+
+    @staticmethod
+    def _note(connection: sqlite3.Connection, seed: int, key: str, call: int | None) -> None:
+        """Keeps which call answered a request that was made with a seed."""
+        row = (str(seed), key, call)
+        connection.execute("INSERT OR REPLACE INTO asked (seed, key, call) VALUES (?, ?, ?)", row)
+
+    def spent(self) -> tuple[float, int]:
+        """Dollars and tokens of all calls."""
+        with self._open() as connection:
+            dollars, tokens = connection.execute(
+                "SELECT COALESCE(SUM(dollars), 0), COALESCE(SUM(prompt_tokens + completion_tokens), 0) FROM calls"
+            ).fetchone()
+        return float(dollars), int(tokens)
+
+    def outcomes(self) -> dict[str, int]:
+        """How many calls ended how: `answered`, or the cause of a failure."""
+        with self._open() as connection:
+            rows = connection.execute(
+                "SELECT COALESCE(cause, 'answered'), COUNT(*) FROM calls GROUP BY 1 ORDER BY 2 DESC"
+            )
+            return {str(outcome): int(count) for outcome, count in rows}
+
+    def seconds(self) -> list[float]:
+        """How long each answered call took, in ascending order."""
+        with self._open() as connection:
+            rows = connection.execute("SELECT seconds FROM calls WHERE text IS NOT NULL ORDER BY seconds")
+            return [float(seconds) for (seconds,) in rows]
+
+    def retries(self) -> int:
+        """Tries beyond the first of all calls."""
+        with self._open() as connection:
+            (retries,) = connection.execute("SELECT COALESCE(SUM(tries - 1), 0) FROM calls").fetchone()
+        return int(retries)
+
+    def close(self) -> None:
+        """Lets go of the file; a later use opens it again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """The connection; errors of the database become one line that names the file."""
+        try:
+            if self._connection is None and self._to_read:
+                self._connection = sqlite3.connect(f"file:{quote(str(self.path))}?mode=ro", uri=True)
+            elif self._connection is None:
+                self._connection = sqlite3.connect(self.path, timeout=60)
+                # Other processes may read and write the same store.
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+                self._connection.executescript(_SCHEMA)
+            yield self._connection
+        except sqlite3.Error as error:
+            self.close()
+            raise FeedbackStopped(
+                f"judge.store {self.path}: {error}; nothing that was saved is lost: mend the file or the disk, or name "
+                "another store, and go on with --resume"
+            ) from error

@@ -1,0 +1,25 @@
+"""Feedback from the task's own rules: a program that reads the attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rltf.tasks.base import INCORRECT_FEEDBACK, TRUNCATED_FEEDBACK, FeedbackLevel, Task
+from rltf.types import Feedback, FeedbackFailure, FeedbackRequest
+
+
+class RuleSource:
+    """Asks the task what is wrong, at one level of detail."""
+
+    def __init__(self, task: Task, level: FeedbackLevel) -> None:
+        self._task = task
+        self._level: FeedbackLevel = level
+
+    def feedback(self, requests: Sequence[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
+        """One feedback per request; rules do not fail."""
+        return [Feedback(text=self._text(request), source=f"rules:{self._level}") for request in requests]
+
+    def _text(self, request: FeedbackRequest) -> str:
+        if request.truncated:
+            return INCORRECT_FEEDBACK if self._level == "correctness" else TRUNCATED_FEEDBACK
+        return self._task.feedback(request.problem, request.attempt, request.score, self._level)

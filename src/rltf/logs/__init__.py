@@ -1,5 +1,0 @@
-"""Logged feedback: what chat products, annotators and earlier runs recorded."""
-
-from rltf.logs.entries import LogEntry, read_log, write_log
-
-__all__ = ["LogEntry", "read_log", "write_log"]

@@ -1,0 +1,1 @@
+"""From problems to rollout groups, and what they say: collector, episodes, metrics, monitors, evaluation."""

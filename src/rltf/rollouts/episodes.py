@@ -1,0 +1,172 @@
+"""Which episodes a training step learns from: on the task's problems, or on the entries of a log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from rltf.config import RunConfig
+from rltf.feedback.logged import LogEntry
+from rltf.rollouts.collector import RolloutCollector
+from rltf.support.errors import UserError
+from rltf.support.seeds import derive_seed
+from rltf.text.prompts import feedback_request, next_turn
+from rltf.text.renderer import Renderer
+from rltf.types import (
+    Completion,
+    Feedback,
+    FeedbackFailure,
+    Finish,
+    FloatArray,
+    Message,
+    Problem,
+    Rollout,
+    RolloutGroup,
+    Score,
+    Tokens,
+    Turn,
+    UnscoredAttempt,
+)
+
+Logprobs: TypeAlias = Callable[[Sequence[tuple[Tokens, Tokens]]], Sequence[FloatArray]]
+"""From (prompt, completion) to the log-probability of each token of the completion under the policy."""
+
+
+class Episodes(Protocol):
+    """A source of rollout groups."""
+
+    def groups(self, step: int) -> list[RolloutGroup]:
+        """The groups of step 1, 2, ...; the same for the same step and policy."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Positions 0, 1, ... in a set of `size` things, in an order drawn anew for each pass over it."""
+
+    size: int
+    seed: int
+    _passes: dict[int, list[int]] = field(default_factory=dict, init=False)
+
+    def of_step(self, step: int, count: int) -> list[int]:
+        """The `count` things of a step."""
+        return [self._at(position) for position in range((step - 1) * count, step * count)]
+
+    def _at(self, position: int) -> int:
+        number, index = divmod(position, self.size)
+        if number not in self._passes:
+            self._passes.clear()
+            generator = np.random.default_rng(derive_seed(self.seed, "order", number))
+            self._passes[number] = generator.permutation(self.size).tolist()
+        return self._passes[number][index]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEpisodes:
+    """The policy's own attempts at the task's training problems."""
+
+    config: RunConfig
+    collector: RolloutCollector
+    order: Order
+
+    def groups(self, step: int) -> list[RolloutGroup]:
+        """`groups_per_batch` groups of `group_size` rollouts."""
+        trainer = self.config.trainer
+        task = self.collector.task
+        problems = [task.problem("train", i) for i in self.order.of_step(step, trainer.groups_per_batch)]
+        seed = derive_seed(self.config.seed, "rollouts", step)
+        return self.collector.collect(problems, trainer.group_size, self.config.rollout.temperature, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEpisodes:
+    """Logged responses with their feedback as first attempts; what follows is the policy's.
+
+    All siblings of a group have the same first attempt. It is not the policy's, so it has no policy gradient, and its
+    revisions are drawn from what the policy makes of a context that it would not have written itself: an off-policy
+    start, on-policy from there on.
+    """
+
+    config: RunConfig
+    collector: RolloutCollector
+    order: Order
+    entries: Sequence[LogEntry]
+    problems: Sequence[Problem]
+    """What each entry is about, as its scorer needs it."""
+    logprobs: Logprobs
+
+    def groups(self, step: int) -> list[RolloutGroup]:
+        """`groups_per_batch` groups of `group_size` rollouts."""
+        trainer = self.config.trainer
+        chosen = self.order.of_step(step, trainer.groups_per_batch)
+        seed = derive_seed(self.config.seed, "rollouts", step)
+        logged = [(self.problems[i], self.entries[i].response) for i in chosen]
+        scores = self.collector.scorer.scores(logged, derive_seed(seed, "score", 0))
+        groups = [
+            self._group(self.entries[i], self.problems[i], score, trainer.group_size)
+            for i, score in zip(chosen, scores, strict=True)
+        ]
+        if self.config.log.learns_logged_revisions:
+            self._add_logged_revisions(groups, [self.entries[i] for i in chosen])
+        else:
+            self.collector.revise(groups, self.config.rollout.temperature, seed)
+        return groups
+
+    def _group(self, entry: LogEntry, problem: Problem, score: Score | FeedbackFailure, size: int) -> RolloutGroup:
+        if isinstance(score, FeedbackFailure):
+            tokens = len(self.collector.renderer.completion(entry.response))
+            unscored = UnscoredAttempt(sibling=0, turn=0, text=entry.response, tokens=tokens, failure=score)
+            return RolloutGroup(problem=problem, rollouts=[], unscored=[unscored])
+        feedback = Feedback(text=entry.feedback, source="log")
+        turns = [self._logged(entry.messages, entry.response, score, feedback) for _ in range(size)]
+        return RolloutGroup(problem=problem, rollouts=[Rollout(problem=problem, turns=[turn]) for turn in turns])
+
+    def _add_logged_revisions(self, groups: Sequence[RolloutGroup], entries: Sequence[LogEntry]) -> None:
+        """The reward is 1, or the geometric mean of the revision's token probabilities after the feedback."""
+        form = self.config.rollout.conversation
+        for group, entry in zip(groups, entries, strict=True):
+            assert entry.revision is not None
+            messages = next_turn(group.problem, entry.messages, entry.response, entry.feedback, form)
+            score = _unverified(1.0, "Learned as it stands in the log.")
+            group.rollouts[0].turns.append(self._logged(messages, entry.revision, score, None))
+        if self.config.log.score == "all":
+            return
+        revisions = [group.rollouts[0].turns[1] for group in groups]
+        scored = self.logprobs([(turn.prompt_tokens, turn.completion.tokens) for turn in revisions])
+        for turn, logprobs in zip(revisions, scored, strict=True):
+            turn.score = _unverified(float(np.exp(logprobs.mean())), "As likely as the policy finds it, per token.")
+
+    def _logged(self, messages: tuple[Message, ...], text: str, score: Score, feedback: Feedback | None) -> Turn:
+        renderer = self.collector.renderer
+        tokens = renderer.completion(text)
+        return Turn(
+            messages=messages,
+            prompt_tokens=renderer.prompt(messages),
+            completion=Completion(tokens=tokens, logprobs=np.zeros(len(tokens), np.float32), finish=Finish.STOP),
+            text=text,
+            score=score,
+            feedback=feedback,
+            sampled=False,
+        )
+
+
+def _unverified(reward: float, explanation: str) -> Score:
+    return Score(reward=reward, correct=False, well_formed=True, answer=None, explanation=explanation)
+
+
+def check_lengths(entries: Sequence[LogEntry], renderer: Renderer, max_tokens: int) -> None:
+    """Refuses entries that the chat template does not take, or the model's context does not hold."""
+    for number, entry in enumerate(entries, start=1):
+        try:
+            request = renderer.prompt(feedback_request(entry.messages, entry.response))
+        except Exception as error:
+            raise UserError(f"entry {number} of the log: the model's chat template refuses it: {error}") from error
+        longest = max(len(renderer.completion(text)) for text in (entry.feedback, entry.revision or ""))
+        if len(request) + longest > max_tokens:
+            raise UserError(
+                f"entry {number} of the log has {len(request) + longest:,} tokens with its feedback, more than the "
+                f"model's {max_tokens:,}; remove it"
+            )

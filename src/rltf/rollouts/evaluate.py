@@ -1,0 +1,247 @@
+"""Accuracy of a policy on a split: first attempts alone, and attempts after feedback."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from rltf.feedback.scoring import Scorer
+from rltf.rollouts.collector import RolloutCollector
+from rltf.support.errors import FeedbackStopped
+from rltf.support.seeds import derive_seed
+from rltf.types import Finish, RolloutGroup, Score, Split, Turn
+
+PROBLEMS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Figures over all problems and samples of a split. Accuracies are in [0, 1]."""
+
+    split: Split
+    problems: int
+    samples: int
+    """Rollouts per problem."""
+    temperature: float
+    single_turn: float
+    """Share of first attempts that are correct: what the model does without feedback."""
+    single_turn_interval: float | None
+    """Half the width of its 95% interval (normal, over problems as clusters); None for a single problem."""
+    pass_at_k: float
+    """Share of problems with a correct first attempt among the samples."""
+    second_turn: float | None
+    """Share of second attempts that are correct, each made after a wrong first one; None where there were none."""
+    second_turn_interval: float | None
+    solved: float
+    """Share of rollouts that end correct, at any turn."""
+    by_turn: tuple[float | None, ...]
+    """Share of correct attempts at each turn, among the attempts made there."""
+    by_turn_interval: tuple[float | None, ...]
+    """Half the width of each one's 95% interval."""
+    reached: tuple[float, ...]
+    """Share of rollouts that made an attempt at each turn. An episode may end at a right attempt, for want of
+    feedback or where its prompt outgrows the model's context."""
+    reward: float
+    """Mean reward of first attempts: `single_turn` where a task knows right and wrong alone."""
+    reward_interval: float | None
+    second_reward: float | None
+    """Mean reward of second attempts; None where there were none."""
+    reward_by_length: float | None
+    """Correlation of the reward of a first attempt with its tokens: a judge who likes long texts shows here. None where
+    one of the two does not vary."""
+    other_reward: float | None
+    """Mean reward of first attempts by another judge than the one that trains; None without one."""
+    other_reward_interval: float | None
+    malformed: float
+    """Share of first attempts without a well-formed answer."""
+    truncated: float
+    """Share of first attempts cut at the token limit."""
+    feedback_failed: float
+    """Share of rollouts that ended because a source of feedback failed."""
+    score_failed: float
+    """Share of rollouts that the judge who scores did not score, in full or in part. They count in nothing else."""
+    tokens: float
+    """Mean tokens of a first attempt."""
+    by_task: Mapping[str, Mapping[str, float | None]]
+    """For each task of a mixture: `problems`, `single_turn`, `second_turn` and their intervals. Empty for one task."""
+
+    def record(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        record = asdict(self)
+        return record if self.by_task else {name: value for name, value in record.items() if name != "by_task"}
+
+
+class EvaluationStopped(Exception):
+    """The evaluation was given up because a stop was asked for."""
+
+
+def evaluate(
+    collector: RolloutCollector,
+    split: Split,
+    *,
+    samples: int,
+    temperature: float,
+    problems: int | None,
+    seed: int,
+    occasion: int = 0,
+    second_opinion: Scorer | None = None,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> tuple[Evaluation, list[RolloutGroup]]:
+    """Rolls out `samples` episodes on each problem of a split (the first `problems` of them, if given).
+
+    The seed decides the samples; with the same seed, two policies meet the same random numbers. `occasion` (the step)
+    is for sources of feedback alone, whose record tells evaluations of one run apart by it. `second_opinion` scores the
+    first attempts once more.
+    """
+    size = collector.task.size(split)
+    count = size if problems is None else min(problems, size)
+    groups: list[RolloutGroup] = []
+    for start in range(0, count, PROBLEMS_AT_ONCE):
+        if stop_requested():
+            raise EvaluationStopped
+        chunk = [collector.task.problem(split, i) for i in range(start, min(start + PROBLEMS_AT_ONCE, count))]
+        groups += collector.collect(
+            chunk,
+            samples,
+            temperature,
+            derive_seed(seed, "evaluation", split, start),
+            derive_seed(seed, "evaluation feedback", split, start, occasion),
+        )
+    summary = summarize(groups, split, samples, temperature)
+    if second_opinion is not None:
+        other_seed = derive_seed(seed, "second opinion", split, occasion)
+        mean, interval = _mean_and_interval(groups, 0, _judged_anew(groups, second_opinion, other_seed))
+        summary = replace(summary, other_reward=mean, other_reward_interval=interval)
+    return summary, groups
+
+
+def summarize(groups: Sequence[RolloutGroup], split: Split, samples: int, temperature: float) -> Evaluation:
+    """The figures of some groups of `samples` rollouts each. Raises `FeedbackStopped` where no attempt got a score."""
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    if not rollouts:
+        failure = groups[0].unscored[0].failure
+        raise FeedbackStopped(f"no attempt at the {split} problems got a score, for one: {failure.reason}")
+    first = [rollout.turns[0] for rollout in rollouts]
+    horizon = max(len(rollout.turns) for rollout in rollouts)
+    by_turn = [_mean_and_interval(groups, turn, _correct) for turn in range(max(2, horizon))]
+    single_turn, single_turn_interval = by_turn[0]
+    assert single_turn is not None
+    reward, reward_interval = _mean_and_interval(groups, 0, _reward)
+    assert reward is not None
+    return Evaluation(
+        split=split,
+        problems=len(groups),
+        samples=samples,
+        temperature=temperature,
+        single_turn=single_turn,
+        single_turn_interval=single_turn_interval,
+        pass_at_k=_mean([any(r.turns[0].score.correct for r in group.rollouts) for group in groups if group.rollouts]),
+        second_turn=by_turn[1][0],
+        second_turn_interval=by_turn[1][1],
+        solved=_mean([rollout.turns[-1].score.correct for rollout in rollouts]),
+        by_turn=tuple(mean for mean, _ in by_turn),
+        by_turn_interval=tuple(interval for _, interval in by_turn),
+        reached=tuple(_mean([len(rollout.turns) > turn for rollout in rollouts]) for turn in range(max(2, horizon))),
+        reward=reward,
+        reward_interval=reward_interval,
+        second_reward=_mean_and_interval(groups, 1, _reward)[0],
+        other_reward=None,
+        other_reward_interval=None,
+        reward_by_length=_correlation(
+            [turn.score.reward for turn in first], [len(turn.completion.tokens) for turn in first]
+        ),
+        malformed=_mean([not turn.score.well_formed for turn in first]),
+        truncated=_mean([turn.completion.finish == "length" for turn in first]),
+        feedback_failed=_mean([rollout.status == "feedback_failed" for rollout in rollouts]),
+        score_failed=sum(len(group.unscored) for group in groups) / (samples * len(groups)),
+        tokens=_mean([len(turn.completion.tokens) for turn in first]),
+        by_task=_by_task(groups),
+    )
+
+
+def _by_task(groups: Sequence[RolloutGroup]) -> dict[str, dict[str, float | None]]:
+    tasks = sorted({group.problem.task for group in groups})
+    if len(tasks) < 2:
+        return {}
+    figures: dict[str, dict[str, float | None]] = {}
+    for task in tasks:
+        mine = [group for group in groups if group.problem.task == task]
+        (single, single_interval), (second, second_interval) = (
+            _mean_and_interval(mine, turn, _correct) for turn in (0, 1)
+        )
+        figures[task] = {
+            "problems": len(mine),
+            "single_turn": single,
+            "single_turn_interval": single_interval,
+            "second_turn": second,
+            "second_turn_interval": second_interval,
+        }
+    return figures
+
+
+def _judged_anew(groups: Sequence[RolloutGroup], scorer: Scorer, seed: int) -> Callable[[Turn], float | None]:
+    """The reward by another scorer of each first attempt that ended; None where that fails."""
+    first = [rollout.turns[0] for group in groups for rollout in group.rollouts]
+    problems = [group.problem for group in groups for _ in group.rollouts]
+    ended = [i for i, turn in enumerate(first) if turn.completion.finish is not Finish.LENGTH]
+    scores = scorer.scores([(problems[i], first[i].text) for i in ended], seed)
+    rewards: dict[int, float | None] = {id(turn): turn.score.reward for turn in first}
+    for i, score in zip(ended, scores, strict=True):
+        rewards[id(first[i])] = score.reward if isinstance(score, Score) else None
+    return lambda turn: rewards[id(turn)]
+
+
+def _correct(turn: Turn) -> float:
+    return float(turn.score.correct)
+
+
+def _reward(turn: Turn) -> float:
+    return turn.score.reward
+
+
+def _correlation(values: Sequence[float], others: Sequence[float]) -> float | None:
+    """Pearson's; None where one of the two does not vary."""
+    if np.ptp(values) == 0 or np.ptp(others) == 0:
+        return None
+    return float(np.corrcoef(values, others)[0, 1])
+
+
+def _mean_and_interval(
+    groups: Sequence[RolloutGroup], turn: int, figure: Callable[[Turn], float | None]
+) -> tuple[float | None, float | None]:
+    """Mean figure, in [0, 1], of the attempts at a turn, and half of its 95% interval with problems as clusters.
+
+    Attempts whose figure is None are left out.
+
+    The mean is a ratio of sums over problems (figures, attempts made), so its variance is that of the residuals
+    `figures - mean * made` per problem, by linearisation. Where all attempts are 0, or all 1, it is 0; half the
+    interval is then the largest share of other attempts that n problems show none of with probability 5%.
+    """
+    known = [
+        [
+            f
+            for rollout in group.rollouts
+            if len(rollout.turns) > turn and (f := figure(rollout.turns[turn])) is not None
+        ]
+        for group in groups
+    ]
+    made = np.array([len(values) for values in known], dtype=np.float64)
+    figures = np.array([sum(values) for values in known], dtype=np.float64)
+    if made.sum() == 0:
+        return None, None
+    share = figures.sum() / made.sum()
+    if len(groups) < 2:
+        return float(share), None
+    if share in (0.0, 1.0):
+        return float(share), 1.0 - 0.05 ** (1.0 / np.count_nonzero(made))
+    residuals = figures - share * made
+    variance = len(groups) / (len(groups) - 1) * float((residuals**2).sum()) / made.sum() ** 2
+    return float(share), 1.96 * math.sqrt(variance)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))

@@ -1,0 +1,306 @@
+"""From settings to objects: the one place that knows every task, judge and engine by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rltf.config import (
+    BinaryMatrixConfig,
+    CodeConfig,
+    GymConfig,
+    JudgeConfig,
+    KnightsAndKnavesConfig,
+    MathsConfig,
+    MixtureConfig,
+    PythonConfig,
+    RowsConfig,
+    RunConfig,
+    ShortestPathConfig,
+    TaskConfig,
+    TaskSection,
+    WritingConfig,
+)
+from rltf.config.load import read_recipe
+from rltf.engines.base import Engine
+from rltf.rollouts.episodes import Episodes, LogEpisodes, Order, TaskEpisodes, check_lengths
+from rltf.support.errors import UserError
+from rltf.feedback import (
+    AnswerSource,
+    Breaker,
+    ByTaskSource,
+    ConstantSource,
+    FirstOfSource,
+    FunctionSource,
+    GuardedSource,
+    FeedbackSource,
+    MixedSource,
+    OtherProblemSource,
+    RuleSource,
+    SelfSource,
+    SharedSource,
+    ShuffledSource,
+    load_function,
+)
+from rltf.feedback.llm import CallStore, LLMJudge, LLMScorer
+from rltf.feedback.scoring import Scorer, TaskScorer
+from rltf.feedback.logged import LogEntry, read_log
+from rltf.feedback.logged.task import LoggedAnswers, problems_of
+from rltf.rollouts.collector import RolloutCollector
+from rltf.support.rows import HUB
+from rltf.runs.directory import RunDir
+from rltf.tasks import (
+    BinaryMatrix,
+    CodeTask,
+    KnightsAndKnaves,
+    Maths,
+    Mixture,
+    ReasoningGym,
+    RowsTask,
+    ShortestPath,
+    Task,
+    Writing,
+    load_task,
+)
+from rltf.tasks.base import Rubric
+from rltf.runs.trainer import Observer, Trainer
+from rltf.types import Problem, SamplingParams
+
+STORE = "judge.sqlite"
+"""The file of a run's directory that records the calls to its LLM judge."""
+TASKS: dict[str, tuple[type[TaskSection], Callable[..., Task]]] = {
+    "binary_matrix": (BinaryMatrixConfig, BinaryMatrix),
+    "code": (CodeConfig, CodeTask),
+    "knights_and_knaves": (KnightsAndKnavesConfig, KnightsAndKnaves),
+    "maths": (MathsConfig, Maths),
+    "mixture": (MixtureConfig, Mixture),
+    "python": (PythonConfig, load_task),
+    "reasoning_gym": (GymConfig, ReasoningGym),
+    "rows": (RowsConfig, RowsTask),
+    "shortest_path": (ShortestPathConfig, ShortestPath),
+    "writing": (WritingConfig, Writing),
+}
+"""Each task's settings and its class; a name before a colon stands for a family of tasks."""
+
+
+def check_task_name(name: str) -> None:
+    """Refuses a name that no task has."""
+    if name.partition(":")[0] not in TASKS:
+        raise UserError(f"task {name!r} is unknown; known tasks: {', '.join(sorted(TASKS))}")
+
+
+def task_settings(text: str) -> dict[str, Any]:
+    """The settings, as a recipe has them, of a task by its name, its file, or a recipe with it."""
+    if text.endswith((".toml", ".json")):
+        return read_recipe(Path(text))
+    if text.endswith((".py", ".jsonl", ".parquet")) or text.startswith(HUB):
+        return {"task": {"path": text}}
+    check_task_name(text)
+    return {"task": {"name": text}}
+
+
+def build_task(config: TaskConfig) -> Task:
+    """The task that the settings describe."""
+    if isinstance(config, MixtureConfig):
+        return Mixture({str(part.label): (build_task(part.task), part.weight) for part in config.tasks})
+    family, _, member = config.name.partition(":")
+    _, task = TASKS[family]
+    return task(**config.model_dump(exclude={"name"}), **({"dataset": member} if member else {}))
+
+
+def build_judge(config: RunConfig, task: Task, engine: Engine, directory: Path) -> FeedbackSource:
+    """The source of feedback that the settings describe. Of the engine it gets what it may know: how to generate.
+
+    `directory` is where calls to an LLM judge are recorded if the settings name no store.
+    """
+    feedback = config.feedback
+    plain = {name: _plain_source(name, config, task, engine, directory) for name in sorted(feedback.asked)}
+    match feedback.source:
+        case "first_of":
+            judge: FeedbackSource = FirstOfSource([plain[name] for name in feedback.sources])
+        case "mix":
+            judge = MixedSource(
+                [plain[name] for name in feedback.sources], feedback.shares or (1.0,) * len(feedback.sources)
+            )
+        case name:
+            judge = plain[name]
+    if feedback.per_task:
+        judge = ByTaskSource({task: plain[source] for task, source in feedback.per_task.items()}, judge)
+    judge = GuardedSource(judge, feedback.on_failure, Breaker(feedback.stop_after_failures))
+    match feedback.about:
+        case "shuffled":
+            judge = ShuffledSource(judge)
+        case "other_problem":
+            judge = OtherProblemSource(judge)
+        case "attempt":
+            pass
+    own = round(feedback.self_share * config.trainer.group_size)
+    return SharedSource(_self_judge(config, engine), judge, own) if own else judge
+
+
+def _plain_source(name: str, config: RunConfig, task: Task, engine: Engine, directory: Path) -> FeedbackSource:
+    feedback = config.feedback
+    match name:
+        case "rules":
+            return RuleSource(task, feedback.level)
+        case "constant":
+            return ConstantSource(feedback.constant_text)
+        case "answer":
+            return AnswerSource()
+        case "self":
+            return _self_judge(config, engine)
+        case "function":
+            assert feedback.function is not None
+            return FunctionSource(load_function(feedback.function), feedback.function.rpartition(":")[2])
+        case "llm":
+            return build_llm_judge(config, task, directory)
+    raise AssertionError(name)
+
+
+def build_scorer(config: RunConfig, task: Task, directory: Path) -> Scorer:
+    """Who scores attempts at the task: itself, and the judge where it has no verifier."""
+    judged = config.log.score == "judge" if isinstance(task, LoggedAnswers) else config.task.judged
+    return TaskScorer(task, build_llm_scorer(config, config.judge, task, directory) if judged else None)
+
+
+def build_llm_scorer(config: RunConfig, judge: JudgeConfig, task: Task, directory: Path) -> LLMScorer:
+    """A judge that scores, with its store."""
+    store = Path(judge.store) if judge.store else directory / STORE
+    return LLMScorer(judge, task, CallStore(store), Breaker(config.feedback.stop_after_failures))
+
+
+def build_llm_judge(config: RunConfig, task: Task, directory: Path) -> LLMJudge:
+    """The LLM judge of the settings, with its store."""
+    store = Path(config.judge.store) if config.judge.store else directory / STORE
+    return LLMJudge(config.judge, task, CallStore(store), Breaker(config.feedback.stop_after_failures))
+
+
+def check_feedback(config: RunConfig, task: Task, directory: Path | None = None) -> None:
+    """Finds what would keep feedback from coming, before there is a run: no library, key, file or sound log."""
+    if config.asks_judge:
+        if config.judge.store is None and config.judge.replay == "only" and directory is None:
+            raise UserError("judge.replay=only needs judge.store, the record of the run to repeat: RUN/judge.sqlite")
+        build_llm_judge(config, task, directory or Path())
+        build_scorer(config, task, directory or Path())
+        if config.judge.store is not None:
+            _check_store(Path(config.judge.store))
+    other = config.evaluation.judge
+    if other is not None:
+        build_llm_scorer(config, other, task, directory or Path())
+        if other.store is not None:
+            _check_store(Path(other.store))
+    if config.feedback.function is not None:
+        load_function(config.feedback.function)
+    if config.log.path is not None:
+        _, about, _ = load_log(config, task)
+        build_scorer(config, about, directory or Path())
+
+
+def _check_store(path: Path) -> None:
+    store = CallStore(path)
+    store.spent()
+    store.close()
+
+
+def _self_judge(config: RunConfig, engine: Engine) -> SelfSource:
+    # At the temperature that is trained, so that the log-probabilities are those of the policy.
+    sampling = SamplingParams(max_tokens=config.feedback.self_max_tokens, temperature=config.rollout.temperature)
+    return SelfSource(engine.generate, engine.renderer, sampling, engine.max_tokens)
+
+
+def build_engine(config: RunConfig) -> Engine:
+    """The engine that the settings describe, with its model loaded."""
+    # Imported here: torch and transformers take seconds to import, and settings are checked without them.
+    from rltf.engines.torch.engine import TorchEngine
+
+    return TorchEngine(config.engine, config.trainer, config.rollout.temperature)
+
+
+def build_trainer(
+    config: RunConfig,
+    *,
+    run_dir: RunDir,
+    engine: Engine,
+    task: Task,
+    observer: Observer,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> Trainer:
+    """A run's trainer with its sources of feedback."""
+    return Trainer(
+        config=config,
+        run_dir=run_dir,
+        engine=engine,
+        task=task,
+        episodes=build_episodes(config, task, engine, run_dir.path),
+        evaluation_collector=build_evaluation_collector(config, task, engine, run_dir.path),
+        second_opinion=build_second_opinion(config, task, run_dir.path),
+        observer=observer,
+        stop_requested=stop_requested,
+    )
+
+
+def build_collector(
+    config: RunConfig, task: Task, judge: FeedbackSource, engine: Engine, horizon: int, directory: Path
+) -> RolloutCollector:
+    """What collects rollouts with an engine. It gets to know of the engine how to generate."""
+    return RolloutCollector(
+        task=task,
+        scorer=build_scorer(config, task, directory),
+        judge=judge,
+        renderer=engine.renderer,
+        generate=engine.generate,
+        max_tokens=engine.max_tokens,
+        config=config.rollout,
+        horizon=horizon,
+    )
+
+
+def build_evaluation_collector(
+    config: RunConfig, task: Task, engine: Engine, directory: Path, horizon: int | None = None
+) -> RolloutCollector:
+    """What collects the rollouts of an evaluation, where all later attempts follow the same kind of feedback.
+
+    Unless a horizon is given, an evaluation has at least two turns, also for single-turn methods.
+    """
+    judge = build_judge(without_self_share(config), task, engine, directory)
+    return build_collector(config, task, judge, engine, horizon or max(2, config.horizon), directory)
+
+
+def build_second_opinion(config: RunConfig, task: Task, directory: Path) -> Scorer | None:
+    """The other judge that scores first attempts in evaluations, if there is one."""
+    other = config.evaluation.judge
+    return None if other is None else build_llm_scorer(config, other, task, directory)
+
+
+def build_episodes(config: RunConfig, task: Task, engine: Engine, directory: Path) -> Episodes:
+    """What the steps of a run learn from."""
+    if config.log.path is None:
+        judge = build_judge(config, task, engine, directory)
+        collector = build_collector(config, task, judge, engine, config.horizon, directory)
+        return TaskEpisodes(config, collector, Order(task.size("train"), config.seed))
+    entries, about, problems = load_log(config, task)
+    check_lengths(entries, engine.renderer, engine.max_tokens)
+    judge = build_judge(config, about, engine, directory)
+    collector = build_collector(config, about, judge, engine, config.horizon, directory)
+    return LogEpisodes(config, collector, Order(len(entries), config.seed), entries, problems, engine.score)
+
+
+def load_log(config: RunConfig, task: Task) -> tuple[list[LogEntry], Task, list[Problem]]:
+    """The log's entries, the task that scores revisions of them, and each entry's problem there."""
+    assert config.log.path is not None
+    entries = read_log(Path(config.log.path))
+    if config.log.score == "task":
+        return entries, task, problems_of(entries, task)
+    if config.log.learns_logged_revisions:
+        for number, entry in enumerate(entries, start=1):
+            if entry.revision is None or not entry.revision.strip():
+                raise UserError(f"log.score={config.log.score}: entry {number} of the log has no revision; remove it")
+    rubric = Rubric(passing=config.log.passing_score) if config.log.score == "judge" else None
+    logged = LoggedAnswers(entries, scored=config.log.score == "answer", rubric=rubric)
+    return entries, logged, [logged.problem("train", i) for i in range(len(entries))]
+
+
+def without_self_share(config: RunConfig) -> RunConfig:
+    """For evaluation: later attempts are to follow one kind of feedback."""
+    return config.model_copy(update={"feedback": config.feedback.model_copy(update={"self_share": 0.0})})

@@ -1,0 +1,55 @@
+"""Python files of the user's: trusted code, whose errors are told in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import traceback
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+from rltf.support.errors import Stopped, UserError
+
+
+def load_module(file: Path, setting: str) -> ModuleType:
+    """The module in a file, which is run once. `setting` names it in the `UserError` of a file that does not load."""
+    try:
+        path = file.expanduser().resolve()
+    except RuntimeError as error:  # no such user
+        raise UserError(f"{setting}: {error}") from error
+    if not path.is_file():
+        raise UserError(f"{setting}: there is no file {path}")
+    return _load(path, setting)
+
+
+@cache
+def _load(path: Path, setting: str) -> ModuleType:
+    # Named for its place: a file called json.py, or two of one name, stand in nobody's way.
+    name = f"rltf_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # As for a program of its own: dataclasses look their module up, and files beside it can be imported.
+    sys.modules[name] = module
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except Stopped:
+        raise
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise UserError(f"{setting}: the file raised {describe(error, path)}") from error
+    return module
+
+
+def describe(error: BaseException, path: Path) -> str:
+    """An error with the last line of a file that it passed through."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        lines = [error.lineno]
+    place = f" (line {lines[-1]})" if lines else ""
+    return f"{type(error).__name__}: {error}{place}"

@@ -1,0 +1,1 @@
+"""What the policy reads and writes: prompts as messages, messages as tokens."""
