@@ -160,11 +160,13 @@ class _Observer:
 
 def run_rltf(work: Workload, on_step: Callable[[int], None]) -> None:
     """Trains with rltf."""
-    from rltf.engines.torch.engine import TorchEngine
+    from rltf.engines.base import Joined
+    from rltf.engines.torch.engine import TorchSampler
+    from rltf.engines.torch.learner import TorchLearner
     from rltf.runs.build import build_trainer
     from rltf.runs.directory import RunDir
 
-    class NeverCut(TorchEngine):
+    class NeverCut(TorchSampler):
         """Reports every attempt as ended."""
 
         def generate(
@@ -195,12 +197,13 @@ def run_rltf(work: Workload, on_step: Callable[[int], None]) -> None:
         # The evaluations before and after training are outside the timed steps.
         evaluation=EvaluationConfig(samples=1, problems=2),
     )
+    learner = TorchLearner(config.engine, config.trainer, config.rollout.temperature)
     task = PseudoRandomRewards(work.task)
     with tempfile.TemporaryDirectory() as directory:
         build_trainer(
             config,
             run_dir=RunDir.create(Path(directory) / "run"),
-            engine=NeverCut(config.engine, config.trainer, config.rollout.temperature),
+            engine=Joined(learner, NeverCut(config.engine, learner)),
             task=task,
             observer=_Observer(on_step),
         ).run()

@@ -13,9 +13,11 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from rltf.config import ObjectiveConfig
+from rltf.objectives import Objective
 from rltf.text.prompts import FEEDBACK_REQUEST, SECOND_TURN, SINGLE_MESSAGE
 from rltf.text.renderer import Renderer
 from rltf.types import (
+    Answer,
     Completion,
     Feedback,
     FeedbackFailure,
@@ -24,6 +26,7 @@ from rltf.types import (
     FloatArray,
     Message,
     Problem,
+    Query,
     Rollout,
     RolloutGroup,
     RolloutStatus,
@@ -43,6 +46,32 @@ def floats(values: ArrayLike) -> FloatArray:
     return np.asarray(values, dtype=np.float32)
 
 
+@dataclass(slots=True, kw_only=True)
+class KnownTurn(Turn):
+    """A turn that knows what an engine would answer about its attempt."""
+
+    student: FloatArray | None = None
+    """log pi(y_h | x_0)."""
+    reference: FloatArray | None = None
+    """log pi_initial(y_h | x_h)."""
+
+
+def answers_to(objective: Objective, group: RolloutGroup) -> dict[Query, Answer]:
+    """What the turns of the group know, of what the objective asks about them."""
+    answers: dict[Query, Answer] = {}
+    for query in objective.queries(group):
+        known = [
+            turn.reference if query.policy == "initial" else turn.student
+            for rollout in group.rollouts
+            for turn in rollout.turns
+            if isinstance(turn, KnownTurn) and turn.completion.tokens == query.completion_tokens
+            if query.policy == "current" or turn.prompt_tokens == query.prompt_tokens
+        ]
+        values = next(logprobs for logprobs in known if logprobs is not None)
+        answers[query] = Answer(logprobs_T=values)
+    return answers
+
+
 def make_turn(
     reward: float,
     *,
@@ -57,7 +86,7 @@ def make_turn(
     messages: tuple[Message, ...] = (Message(role="user", content="What?"),),
 ) -> Turn:
     """A turn whose reward is 1 exactly where it is correct."""
-    return Turn(
+    return KnownTurn(
         messages=messages,
         prompt_tokens=prompt,
         completion=Completion(
@@ -68,8 +97,8 @@ def make_turn(
         text=text,
         score=Score(reward=reward, correct=reward == 1.0, well_formed=well_formed, answer=None, explanation=""),
         feedback=Feedback(text=feedback, source="test") if isinstance(feedback, str) else feedback,
-        student_logprobs=None if student is None else floats(student),
-        reference_logprobs=None if reference is None else floats(reference),
+        student=None if student is None else floats(student),
+        reference=None if reference is None else floats(reference),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,29 @@ import pytest
 import torch
 
 from rltf.config import LoraConfig, TorchEngineConfig, TrainerConfig
-from rltf.engines.torch.engine import TorchEngine
+from rltf.engines.base import Joined
+from rltf.engines.torch.engine import torch_engine
+from rltf.engines.torch.learner import TorchLearner
 from rltf.support.errors import UserError
-from rltf.types import Finish, SamplingParams, TrainingSample
+from rltf.types import Finish, FloatArray, LossName, Policy, Query, SamplingParams, Tokens, TrainingSample
 
+LOSSES: tuple[LossName, ...] = ("cross_entropy", "importance_sampling", "ppo", "cispo")
 PROMPTS = [(5, 6, 7, 8), (5, 6, 7, 9, 10, 11), (5, 6, 20), (5, 6, 7, 8, 30, 31, 32)]
 
 
-def build(path: Path, temperature: float = 1.0, **settings: Any) -> TorchEngine:
+def build(path: Path, temperature: float = 1.0, **settings: Any) -> Joined:
     trainer = TrainerConfig(learning_rate=1e-2, max_grad_norm=None)
-    return TorchEngine(TorchEngineConfig(model=str(path), device="cpu", **settings), trainer, temperature)
+    return torch_engine(TorchEngineConfig(model=str(path), device="cpu", **settings), trainer, temperature)
+
+
+def inner(engine: Joined) -> TorchLearner:
+    assert isinstance(engine.learner, TorchLearner)
+    return engine.learner
+
+
+def score(engine: Joined, pairs: Sequence[tuple[Tokens, Tokens]], policy: Policy = "current") -> list[FloatArray]:
+    queries = [Query(prompt_tokens=prompt, completion_tokens=text, policy=policy) for prompt, text in pairs]
+    return [answer.logprobs_T for answer in engine.answer(queries)]
 
 
 def samples(count: int = 8, *, entropy: float = 0.0) -> list[TrainingSample]:
@@ -28,13 +42,17 @@ def samples(count: int = 8, *, entropy: float = 0.0) -> list[TrainingSample]:
     result = []
     for i in range(count):
         length = int(rng.integers(1, 9))
+        tokens = tuple(rng.integers(4, 60, size=length).tolist())
+        weights = rng.normal(size=length).astype(np.float32)
+        old = rng.normal(-6.0, 0.3, size=length).astype(np.float32)
         result.append(
             TrainingSample(
                 prompt_tokens=PROMPTS[i % len(PROMPTS)],
-                completion_tokens=tuple(rng.integers(4, 60, size=length).tolist()),
-                weights=rng.normal(size=length).astype(np.float32),
-                loss=("cross_entropy", "importance_sampling", "ppo", "cispo")[i % 4],
-                old_logprobs=rng.normal(-6.0, 0.3, size=length).astype(np.float32),
+                completion_tokens=tokens,
+                weights=weights,
+                loss=LOSSES[i % 4],
+                old_logprobs=None if i % 4 == 0 else old,
+                sampling_logprobs=old if i % 2 == 0 else None,
                 entropy_weight=entropy,
                 component=("policy", "distillation")[i % 2],
                 rollout=i,
@@ -44,10 +62,10 @@ def samples(count: int = 8, *, entropy: float = 0.0) -> list[TrainingSample]:
     return result
 
 
-def gradient(engine: TorchEngine, batch: list[TrainingSample], normalizer: float = 1.0) -> torch.Tensor:
-    engine._optimizer.zero_grad()
+def gradient(engine: Joined, batch: list[TrainingSample], normalizer: float = 1.0) -> torch.Tensor:
+    inner(engine)._optimizer.zero_grad()
     engine.forward_backward(batch, normalizer)
-    return torch.cat([p.grad.flatten() for p in engine._trainable.values() if p.grad is not None]).clone()
+    return torch.cat([p.grad.flatten() for p in inner(engine)._trainable.values() if p.grad is not None]).clone()
 
 
 @pytest.mark.parametrize("share", [True, False])
@@ -57,7 +75,7 @@ def test_sampling_logprobs_equal_recomputed_ones(tiny_model: Path, share: bool, 
     sampling = SamplingParams(max_tokens=12, temperature=temperature)
     completions = engine.generate(PROMPTS, 3, sampling, seed=1)
     pairs = [(p, c.tokens) for p, group in zip(PROMPTS, completions, strict=True) for c in group]
-    recomputed = engine.score(pairs)
+    recomputed = score(engine, pairs)
     for completion, logprobs in zip([c for group in completions for c in group], recomputed, strict=True):
         np.testing.assert_allclose(completion.logprobs, logprobs, atol=2e-5)
 
@@ -65,9 +83,9 @@ def test_sampling_logprobs_equal_recomputed_ones(tiny_model: Path, share: bool, 
 def test_scores_equal_those_of_a_plain_forward_pass(tiny_model: Path) -> None:
     engine = build(tiny_model)
     pairs = [(prompt, (12, 13, 14)) for prompt in PROMPTS]
-    for (prompt, completion), logprobs in zip(pairs, engine.score(pairs), strict=True):
+    for (prompt, completion), logprobs in zip(pairs, score(engine, pairs), strict=True):
         with torch.no_grad():
-            logits = engine._model(torch.tensor([[*prompt, *completion]])).logits[0]
+            logits = inner(engine)._model(torch.tensor([[*prompt, *completion]])).logits[0]
         plain = torch.log_softmax(logits, -1)[len(prompt) - 1 : -1].gather(1, torch.tensor(completion)[:, None])[:, 0]
         np.testing.assert_allclose(logprobs, plain.numpy(), atol=2e-5)
 
@@ -98,7 +116,7 @@ def test_samples_follow_the_models_distribution(tiny_model: Path) -> None:
     drawn = engine.generate([PROMPTS[0]], 4000, SamplingParams(max_tokens=1), seed=0)[0]
     counts = np.bincount([c.tokens[0] for c in drawn], minlength=200)
     with torch.no_grad():
-        expected = torch.softmax(engine._model(torch.tensor([PROMPTS[0]])).logits[0, -1], -1).numpy()
+        expected = torch.softmax(inner(engine)._model(torch.tensor([PROMPTS[0]])).logits[0, -1], -1).numpy()
     likely = np.argsort(expected)[-5:]
     deviation = np.abs(counts[likely] / 4000 - expected[likely])
     assert (deviation < 5 * np.sqrt(expected[likely] / 4000)).all()
@@ -110,7 +128,7 @@ def test_greedy_sampling_takes_the_most_likely_token(tiny_model: Path) -> None:
     tokens = list(PROMPTS[1])
     for token in completion.tokens:
         with torch.no_grad():
-            assert token == int(engine._model(torch.tensor([tokens])).logits[0, -1].argmax())
+            assert token == int(inner(engine)._model(torch.tensor([tokens])).logits[0, -1].argmax())
         tokens.append(token)
 
 
@@ -139,10 +157,10 @@ def test_the_split_into_micro_batches_changes_the_gradient_by_rounding_only(tiny
 def test_accumulated_parts_add_up_to_the_whole(tiny_model: Path) -> None:
     engine = build(tiny_model)
     whole = gradient(engine, samples(), normalizer=8.0)
-    engine._optimizer.zero_grad()
+    inner(engine)._optimizer.zero_grad()
     for sample in samples():
         engine.forward_backward([sample], 8.0)
-    parts = torch.cat([p.grad.flatten() for p in engine._trainable.values() if p.grad is not None])
+    parts = torch.cat([p.grad.flatten() for p in inner(engine)._trainable.values() if p.grad is not None])
     torch.testing.assert_close(parts, whole, atol=1e-5, rtol=1e-4)
 
 
@@ -185,14 +203,14 @@ def test_the_gradient_is_that_of_the_stated_loss(tiny_model: Path) -> None:
     engine = build(tiny_model)
     sample = samples(1, entropy=0.3)[0]
     found = gradient(engine, [sample], normalizer=2.0)
-    engine._optimizer.zero_grad()
+    inner(engine)._optimizer.zero_grad()
     tokens = torch.tensor([[*sample.prompt_tokens, *sample.completion_tokens]])
-    logits = engine._model(tokens).logits[0, len(sample.prompt_tokens) - 1 : -1]
+    logits = inner(engine)._model(tokens).logits[0, len(sample.prompt_tokens) - 1 : -1]
     logprobs = torch.log_softmax(logits, -1)
     picked = logprobs.gather(1, torch.tensor(sample.completion_tokens)[:, None])[:, 0]
     bonus = 0.3 * -(logprobs.exp() * logprobs).sum()
     torch.autograd.backward((-(torch.from_numpy(sample.weights) * picked).sum() - bonus) / 2.0)
-    expected = torch.cat([p.grad.flatten() for p in engine._trainable.values() if p.grad is not None])
+    expected = torch.cat([p.grad.flatten() for p in inner(engine)._trainable.values() if p.grad is not None])
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -202,24 +220,24 @@ def test_a_step_against_the_gradient_raises_the_weighted_likelihood(tiny_model: 
     pairs = [(sample.prompt_tokens, sample.completion_tokens) for sample in batch]
 
     def objective() -> float:
-        return sum(float((s.weights * lp).sum()) for s, lp in zip(batch, engine.score(pairs), strict=True))
+        return sum(float((s.weights * lp).sum()) for s, lp in zip(batch, score(engine, pairs), strict=True))
 
     before = objective()
     engine.forward_backward(batch, 1.0)
     metrics = engine.optim_step(1e-3)
     assert metrics["optim/grad_norm"] > 0
-    assert engine.policy_version == 1
+    assert engine.version == 1
     assert objective() > before
 
 
 def test_the_gradient_norm_is_clipped(tiny_model: Path) -> None:
     def moved(limit: float | None) -> torch.Tensor:
-        engine = TorchEngine(
+        engine = torch_engine(
             TorchEngineConfig(model=str(tiny_model), device="cpu"), TrainerConfig(max_grad_norm=limit), 1.0
         )
         engine.forward_backward(samples(), 1.0)
         engine.optim_step(1e-3)
-        moments: list[torch.Tensor] = [state["exp_avg"] for state in engine._optimizer.state.values()]
+        moments: list[torch.Tensor] = [state["exp_avg"] for state in inner(engine)._optimizer.state.values()]
         total: torch.Tensor = torch.cat([moment.flatten() for moment in moments]).norm()
         return total
 
@@ -228,18 +246,18 @@ def test_the_gradient_norm_is_clipped(tiny_model: Path) -> None:
 
 def test_a_gradient_that_is_not_finite_stops_before_the_weights_are_harmed(tiny_model: Path) -> None:
     engine = build(tiny_model)
-    before = {name: p.detach().clone() for name, p in engine._trainable.items()}
+    before = {name: p.detach().clone() for name, p in inner(engine)._trainable.items()}
     batch = samples(1)
     batch[0].weights[0] = np.inf
     engine.forward_backward(batch, 1.0)
     with pytest.raises(UserError, match="gradient"):
         engine.optim_step(1e-3)
-    assert all(torch.equal(before[name], p) for name, p in engine._trainable.items())
+    assert all(torch.equal(before[name], p) for name, p in inner(engine)._trainable.items())
 
 
 @pytest.mark.parametrize("lora", [None, LoraConfig(rank=2, alpha=4)])
 def test_save_and_load_go_on_exactly(tiny_model: Path, tmp_path: Path, lora: LoraConfig | None) -> None:
-    def train(engine: TorchEngine) -> None:
+    def train(engine: Joined) -> None:
         engine.forward_backward(samples(), 8.0)
         engine.optim_step(1e-2)
 
@@ -248,11 +266,11 @@ def test_save_and_load_go_on_exactly(tiny_model: Path, tmp_path: Path, lora: Lor
     engine.save(tmp_path / "state")
     restored = build(tiny_model, lora=lora)
     restored.load(tmp_path / "state")
-    assert restored.policy_version == 1
+    assert restored.version == 1
     for each in (engine, restored):
         train(each)
-    for name, parameter in engine._trainable.items():
-        assert torch.equal(parameter, restored._trainable[name])
+    for name, parameter in inner(engine)._trainable.items():
+        assert torch.equal(parameter, inner(restored)._trainable[name])
 
 
 @pytest.mark.parametrize("lora", [None, LoraConfig(rank=2, alpha=4)])
@@ -270,7 +288,7 @@ def test_an_export_loads_in_transformers_and_gives_the_trained_policy(
     assert AutoTokenizer.from_pretrained(tmp_path / "model").chat_template
     with torch.no_grad():
         logits = exported(torch.tensor([[*PROMPTS[0], 12]])).logits[0, -2]
-    expected = engine.score([(PROMPTS[0], (12,))])[0][0]
+    expected = score(engine, [(PROMPTS[0], (12,))])[0][0]
     assert torch.log_softmax(logits, -1)[12].item() == pytest.approx(expected, abs=1e-4)
 
 
@@ -278,19 +296,19 @@ def test_an_export_loads_in_transformers_and_gives_the_trained_policy(
 def test_the_initial_policy_stays_what_it_was(tiny_model: Path, lora: LoraConfig | None) -> None:
     engine = build(tiny_model, lora=lora)
     pairs = [(prompt, (12, 13)) for prompt in PROMPTS]
-    initial = engine.score(pairs)
+    initial = score(engine, pairs)
     for _ in range(3):
         engine.forward_backward(samples(), 8.0)
         engine.optim_step(1e-2)
-    for before, still, now in zip(initial, engine.score(pairs, initial_policy=True), engine.score(pairs), strict=True):
+    for before, still, now in zip(initial, score(engine, pairs, "initial"), score(engine, pairs), strict=True):
         np.testing.assert_allclose(still, before, atol=1e-6)
         assert np.abs(now - before).max() > 1e-3
 
 
 def test_lora_trains_the_adapters_alone(tiny_model: Path) -> None:
     engine = build(tiny_model, lora=LoraConfig(rank=2, alpha=4))
-    assert engine._trainable
-    assert all("lora_" in name for name in engine._trainable)
+    assert inner(engine)._trainable
+    assert all("lora_" in name for name in inner(engine)._trainable)
 
 
 def test_gradient_checkpointing_gives_the_same_gradient(tiny_model: Path) -> None:
@@ -309,6 +327,7 @@ def test_bfloat16_runs_and_reports_its_sampler_gap(tiny_model: Path) -> None:
             weights=np.ones(len(completion.tokens), dtype=np.float32),
             loss="importance_sampling",
             old_logprobs=completion.logprobs,
+            sampling_logprobs=completion.logprobs,
             component="policy",
             rollout=0,
             turn=0,
@@ -340,10 +359,13 @@ def test_a_tokenizer_without_chat_template_is_one_clear_line(tiny_model: Path, t
 def test_samples_of_the_same_tokens_share_a_pass_and_keep_their_own_weights(tiny_model: Path) -> None:
     engine = build(tiny_model)
     one, two, three = samples(3, entropy=0.3)
-    again = dataclasses.replace(two, prompt_tokens=one.prompt_tokens, completion_tokens=one.completion_tokens)
     length = len(one.completion_tokens)
     again = dataclasses.replace(
-        again, weights=np.full(length, -0.7, dtype=np.float32), old_logprobs=np.full(length, -6.0, dtype=np.float32)
+        two,
+        prompt_tokens=one.prompt_tokens,
+        completion_tokens=one.completion_tokens,
+        weights=np.full(length, -0.7, dtype=np.float32),
+        old_logprobs=np.full(length, -6.0, dtype=np.float32),
     )
     batch = [one, three, again, one]
     passes = 0
@@ -353,8 +375,9 @@ def test_samples_of_the_same_tokens_share_a_pass_and_keep_their_own_weights(tiny
         passes += sum(len(layout.members) for layout in layouts)
         return layouts
 
-    inner = engine._layouts
-    engine._layouts = lambda sequences: counted(inner(sequences))  # type: ignore[method-assign]
+    learner = inner(engine)
+    plain = learner._layouts
+    learner._layouts = lambda sequences: counted(plain(sequences))  # type: ignore[method-assign]
     together = gradient(engine, batch)
     assert passes == 2
     apart = torch.stack([gradient(engine, [sample]) for sample in batch]).sum(dim=0)
@@ -366,6 +389,6 @@ def test_samples_of_the_same_tokens_share_a_pass_and_keep_their_own_weights(tiny
 def test_scores_of_the_same_tokens_are_all_given(tiny_model: Path) -> None:
     engine = build(tiny_model)
     pair = (PROMPTS[0], (12, 13))
-    first, other, again = engine.score([pair, (PROMPTS[1], (12, 13)), pair])
+    first, other, again = score(engine, [pair, (PROMPTS[1], (12, 13)), pair])
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)

@@ -23,10 +23,10 @@ import torch
 from helpers import floats, make_group, make_rollout, make_turn, objective_config
 from torch import Tensor
 
-from rltf.engines.losses import token_loss
+from rltf.engines.losses import TokenBatch, token_loss
 from rltf.objectives import build_objective
 from rltf.text.renderer import Renderer
-from rltf.types import LossName, Rollout, Turn
+from rltf.types import Answer, LossName, Query, Rollout, Turn
 
 ANSWERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 REWARDS = (0.0, 0.25, 0.6, 1.0)
@@ -66,9 +66,14 @@ def make_attempt(context: int, answer: int) -> Turn:
         prompt=(context,),
         tokens=ANSWERS[answer],
         logprobs=TABLE[context, answer],
-        student=TABLE[FIRST, answer],
-        reference=INITIAL_TABLE[context, answer],
     )
+
+
+def answer(query: Query) -> Answer:
+    """What an engine with this policy answers."""
+    table = INITIAL_TABLE if query.policy == "initial" else TABLE
+    spelled = ANSWERS.index((query.completion_tokens[0], query.completion_tokens[1]))
+    return Answer(logprobs_T=floats(table[query.prompt_tokens[0], spelled]))
 
 
 def episodes(*, horizon: int, early_termination: bool) -> Iterator[tuple[float, Rollout]]:
@@ -100,20 +105,26 @@ class Episodes:
         for chosen in combinations_with_replacement(range(len(rollouts)), group_size):
             orders = factorial(group_size) // prod(map(factorial, Counter(chosen).values()))
             probability = orders * prod(rollouts[i][0] for i in chosen)
-            for sample in objective(make_group(*(rollouts[i][1] for i in chosen)), 0.0):
+            group = make_group(*(rollouts[i][1] for i in chosen))
+            answers = {query: answer(query) for query in objective.queries(group)}
+            for sample in objective.samples(group, 0.0, answers):
                 assert sample.entropy_weight == 0.0
-                answer = ANSWERS.index((sample.completion_tokens[0], sample.completion_tokens[1]))
+                place = ANSWERS.index((sample.completion_tokens[0], sample.completion_tokens[1]))
                 old = floats([0.0, 0.0]) if sample.old_logprobs is None else sample.old_logprobs
-                row = (sample.prompt_tokens[0], answer, sample.weights, old, probability)
+                row = (sample.prompt_tokens[0], place, sample.weights, old, probability)
                 rows.setdefault((sample.loss, sample.clip), []).append(row)
         parameters = POLICY.clone().requires_grad_()
         table = token_logprobs(parameters)
         loss = torch.zeros((), dtype=torch.float64)
         for (loss_name, clip), members_of_loss in rows.items():
-            contexts, answers, weights, olds, probabilities = zip(*members_of_loss, strict=True)
-            losses = token_loss(
-                loss_name, table[list(contexts), list(answers)], as_tensor(weights), as_tensor(olds), clip
+            contexts, spelled, weights, olds, probabilities = zip(*members_of_loss, strict=True)
+            batch = TokenBatch(
+                logprobs_BT=table[list(contexts), list(spelled)],
+                weights_BT=as_tensor(weights),
+                old_logprobs_BT=as_tensor(olds),
+                clip=clip,
             )
+            losses = token_loss(loss_name, batch)
             loss = loss + (losses.sum(-1) * torch.tensor(probabilities, dtype=torch.float64)).sum() / group_size
         return -torch.autograd.grad(loss, parameters)[0]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rltf.engines.losses import entropy, token_loss
+from rltf.engines.losses import TokenBatch, entropy, token_loss
 from rltf.types import LossName
 
 LOSSES: tuple[LossName, ...] = ("cross_entropy", "importance_sampling", "ppo", "cispo")
@@ -27,7 +27,7 @@ def loss_and_gradient(
 ) -> tuple[Tensor, Tensor]:
     """The loss of each token, and the gradient of the sum by the log-probabilities."""
     leaf = logprobs.clone().requires_grad_()
-    loss = token_loss(name, leaf, weights, old, clip)
+    loss = token_loss(name, TokenBatch(logprobs_BT=leaf, weights_BT=weights, old_logprobs_BT=old, clip=clip))
     return loss.detach(), torch.autograd.grad(loss.sum(), leaf)[0]
 
 
@@ -94,7 +94,10 @@ def test_the_clip_bounds_are_absolute_and_apart(name: LossName) -> None:
 
 def test_the_ratio_of_cispo_passes_no_gradient() -> None:
     old = OLD.clone().requires_grad_()
-    loss = token_loss("cispo", LOGPROBS.clone().requires_grad_(), WEIGHTS, old, CLIP).sum()
+    batch = TokenBatch(
+        logprobs_BT=LOGPROBS.clone().requires_grad_(), weights_BT=WEIGHTS, old_logprobs_BT=old, clip=CLIP
+    )
+    loss = token_loss("cispo", batch).sum()
     assert torch.autograd.grad(loss, old, allow_unused=True)[0] is None
 
 

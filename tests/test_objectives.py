@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import floats, make_group, make_rollout, make_turn, objective_config
+from helpers import KnownTurn, answers_to, floats, make_group, make_rollout, make_turn, objective_config
 
 from rltf.config.load import validate_config
-from rltf.objectives import Needs, build_objective
+from rltf.objectives import build_objective
 from rltf.text.prompts import FEEDBACK_REQUEST, feedback_request
 from rltf.text.renderer import Renderer
 from rltf.types import (
+    Answer,
     Completion,
     Feedback,
     FeedbackFailure,
     Finish,
     Message,
+    Query,
     Rollout,
     RolloutGroup,
     RolloutStatus,
@@ -67,7 +69,8 @@ def first_turns(group: RolloutGroup) -> RolloutGroup:
 def samples_of(
     renderer: Renderer, name: str, group: RolloutGroup, progress: float = 0.0, **settings: Any
 ) -> list[TrainingSample]:
-    return build_objective(objective_config(name, **settings), renderer)(group, progress)
+    objective = build_objective(objective_config(name, **settings), renderer)
+    return objective.samples(group, progress, answers_to(objective, group))
 
 
 def weights_of(samples: list[TrainingSample]) -> Weights:
@@ -233,7 +236,7 @@ def test_the_entropy_bonus_is_on_the_policy_gradient_alone(renderer: Renderer) -
 def test_the_kl_penalty_is_taken_from_the_reward_of_each_attempt(renderer: Renderer) -> None:
     group = make_group(
         make_rollout(make_turn(1.0, logprobs=[-1.0, -1.0, -1.0], reference=[-2.0, -1.5, -1.0])),
-        make_rollout(make_turn(0.0, logprobs=[-1.0, -1.0, -1.0], reference=[-0.5, -1.0, -1.0])),
+        make_rollout(make_turn(0.0, tokens=(5, 6, 7), logprobs=[-1.0, -1.0, -1.0], reference=[-0.5, -1.0, -1.0])),
     )
     # Log-ratios 1.5 and -0.5: rewards 1 - 0.3 and 0 + 0.1.
     weights = weights_of(samples_of(renderer, "grpo", group, kl_coefficient=0.2))
@@ -294,7 +297,8 @@ def test_a_clipped_ratio_has_its_loss_its_bounds_and_its_denominator(
     assert weights_of(samples) == pytest.approx(DISTILLATION)
     for sample in samples:
         turn = group.rollouts[sample.rollout].turns[1]
-        expected = turn.student_logprobs if denominator == "student" else turn.completion.logprobs
+        assert isinstance(turn, KnownTurn)
+        expected = turn.student if denominator == "student" else turn.completion.logprobs
         assert (sample.loss, sample.clip) == (ratio, (0.5, 3.0))
         assert expected is not None and sample.old_logprobs is not None
         np.testing.assert_array_equal(sample.old_logprobs, expected)
@@ -328,40 +332,45 @@ def test_a_recipe_can_name_every_ratio() -> None:
         assert config.objective.model_dump()["sd"]["ratio"] == ratio
 
 
+FULL = {"logprob_floor": None, "ratio": "full", "ratio_denominator": "feedback_conditioned"}
+BY_TEACHER = {"logprob_floor": None, "ratio": "cispo", "ratio_denominator": "feedback_conditioned"}
+
+
 @pytest.mark.parametrize(
-    ("name", "settings", "needs"),
+    ("name", "settings", "student", "initial"),
     [
-        ("grpo", {}, Needs()),
-        ("grpo_multi", {"kl_coefficient": 0.1}, Needs(reference_logprobs=True)),
-        ("rltf_fm", {}, Needs()),
-        ("rltf_sd", {}, Needs(student_logprobs=True)),
-        ("rltf_sd", {"sd": {"logprob_floor": None}}, Needs()),
-        ("rltf_sd", {"sd": {"logprob_floor": None, "ratio": "ppo"}}, Needs(student_logprobs=True)),
-        (
-            "rltf_sd",
-            {"sd": {"logprob_floor": None, "ratio": "cispo", "ratio_denominator": "feedback_conditioned"}},
-            Needs(),
-        ),
-        (
-            "rltf_sd_fm",
-            {"sd": {"logprob_floor": None, "ratio": "full", "ratio_denominator": "feedback_conditioned"}},
-            Needs(student_logprobs=True),
-        ),
-        ("rejection_sampling", {"kl_coefficient": 0.1}, Needs(student_logprobs=True, reference_logprobs=True)),
+        ("grpo", {}, 0, 0),
+        ("grpo_multi", {"kl_coefficient": 0.1}, 0, 6),
+        ("rltf_fm", {}, 0, 0),
+        ("rltf_sd", {}, 2, 0),
+        ("rltf_sd", {"sd": {"logprob_floor": None}}, 0, 0),
+        ("rltf_sd", {"sd": {"logprob_floor": None, "ratio": "ppo"}}, 2, 0),
+        ("rltf_sd", {"sd": BY_TEACHER}, 0, 0),
+        ("rltf_sd_fm", {"sd": FULL}, 2, 0),
+        ("rejection_sampling", {"kl_coefficient": 0.1}, 2, 6),
     ],
 )
-def test_an_objective_works_with_exactly_what_it_says_it_needs(
-    renderer: Renderer, name: str, settings: dict[str, Any], needs: Needs
+def test_an_objective_asks_for_exactly_what_it_reads(
+    renderer: Renderer, name: str, settings: dict[str, Any], student: int, initial: int
 ) -> None:
     objective = build_objective(objective_config(name, **settings), renderer)
-    assert objective.needs == needs
     group = first_turns(mixed_group()) if name == "grpo" else mixed_group()
-    for rollout in group.rollouts:
-        for turn in rollout.turns:
-            values = np.full(len(turn.completion.tokens), -1.0, dtype=np.float32)
-            turn.student_logprobs = values if needs.student_logprobs else None
-            turn.reference_logprobs = values if needs.reference_logprobs else None
-    assert objective(group, 0.0)
+    queries = objective.queries(group)
+    assert len(set(queries)) == len(queries), "terms that ask the same are answered once"
+    later = {turn.completion.tokens for rollout in group.rollouts for turn in rollout.turns[1:]}
+    mine = [query for query in queries if query.policy == "current"]
+    assert len(mine) == student
+    assert all(query.prompt_tokens == X0 and query.completion_tokens in later for query in mine)
+    assert sum(query.policy == "initial" for query in queries) == initial
+    read: set[Query] = set()
+
+    class Noting(dict[Query, Answer]):
+        def __getitem__(self, query: Query) -> Answer:
+            read.add(query)
+            return Answer(logprobs_T=np.full(len(query.completion_tokens), -1.0, dtype=np.float32))
+
+    assert objective.samples(group, 0.0, Noting())
+    assert read == set(queries)
 
 
 def test_rejection_sampling_imitates_correct_revisions_and_not_those_that_merely_score(renderer: Renderer) -> None:

@@ -243,7 +243,7 @@ def test_where_earlier_turns_are_forgotten_the_judge_is_asked_about_the_newest_a
         behind = first_turn(PROBLEM) if form == "newest" else second.messages
         assert [request.messages for request in judge.requests] == [first_turn(PROBLEM), behind]
         # And so is the feedback that it learns to predict.
-        (_, sample) = FeedbackModelling(FeedbackModelConfig(), renderer)(group, 0.0)
+        (_, sample) = FeedbackModelling(FeedbackModelConfig(), renderer).samples(group, 0.0, {})
         assert sample.prompt_tokens == renderer.prompt(feedback_request(behind, "second try"))
 
 

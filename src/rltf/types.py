@@ -18,7 +18,15 @@ FloatArray: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int64]
 Role: TypeAlias = Literal["system", "user", "assistant"]
 Split: TypeAlias = Literal["train", "validation", "test"]
-LossName: TypeAlias = Literal["cross_entropy", "importance_sampling", "ppo", "cispo"]
+Policy: TypeAlias = Literal["current", "initial", "average"]
+"""Under which weights: those that are trained, those before any training, or their running average."""
+LossName: TypeAlias = Literal[
+    "cross_entropy", "importance_sampling", "ppo", "cispo", "forward_kl", "reverse_kl", "jensen_shannon"
+]
+RATIO_LOSSES: frozenset[LossName] = frozenset({"importance_sampling", "ppo", "cispo"})
+"""Those that compare with `old_logprobs`."""
+DIVERGENCES: frozenset[LossName] = frozenset({"forward_kl", "reverse_kl", "jensen_shannon"})
+"""Those that compare whole distributions, with `targets`."""
 Tokens: TypeAlias = tuple[int, ...]
 
 
@@ -144,6 +152,8 @@ class Completion:
     logprobs: FloatArray
     """Log-probability of each token under the sampling policy, shape `[T]`, nats."""
     finish: Finish
+    version: int = 0
+    """Optimiser steps that the policy had taken which sampled it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,11 +189,6 @@ class Turn:
     score: Score
     feedback: Feedback | FeedbackFailure | None = None
     """c_h. None where none was asked for (a solved attempt, the last turn)."""
-    student_logprobs: FloatArray | None = None
-    """log pi(y_h | x_0) per token under the policy that sampled, shape `[T]`: what a feedback-free
-    first attempt would have given this text. Filled only for objectives that ask for it."""
-    reference_logprobs: FloatArray | None = None
-    """log pi_initial(y_h | x_h) per token, shape `[T]`. Filled only where a KL penalty asks for it."""
     sampled: bool = True
     """Whether the policy wrote it. A response from a log has no log-probabilities and no policy gradient."""
     judged_after: tuple[Message, ...] | None = None
@@ -236,12 +241,45 @@ class RolloutGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What a method asks an engine: how likely a policy finds a completion after a prompt."""
+
+    prompt_tokens: Tokens
+    completion_tokens: Tokens
+    policy: Policy = "current"
+    top: int = 0
+    """Also give the so many most likely tokens at each position of the completion."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenDistributions:
+    """At each position of a completion, the most likely tokens and their log-probabilities; what these leave of 1 is
+    the probability of all other tokens together."""
+
+    tokens_TK: IntArray
+    logprobs_TK: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An engine's answer to a `Query`, at the temperature that is trained."""
+
+    logprobs_T: FloatArray
+    """Log-probability of each token of the completion, shape `[T]`, in nats."""
+    top: TokenDistributions | None = None
+    """Where the query asked for it, shapes `[T, K]`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSample:
     """One sequence with a weight per completion token: all that a method says to an engine.
 
     The loss is summed over tokens: `cross_entropy` is `-w log pi`; `importance_sampling` is `-w r`;
     `ppo` is `-min(w r, w clip(r))`; `cispo` is `-w stop_grad(clip(r)) log pi`, with
-    `r = exp(log pi - old_logprobs)`.
+    `r = exp(log pi - old_logprobs)`; `forward_kl`, `reverse_kl` and `jensen_shannon` are `w` times the divergence
+    between `targets` and the policy's distribution there.
+
+    Raises `ValueError` where the parts do not fit together.
     """
 
     prompt_tokens: Tokens
@@ -250,9 +288,14 @@ class TrainingSample:
     """Signed weight per completion token, shape `[T]`: advantage times coefficient, 0 where masked."""
     loss: LossName
     old_logprobs: FloatArray | None = None
-    """The denominator of the ratio, shape `[T]`; required by every loss but `cross_entropy`."""
+    """The denominator of the ratio, shape `[T]`; required by the losses with a ratio, refused by the others."""
     clip: tuple[float, float] = (0.8, 1.2)
     """Absolute bounds of the ratio, for `ppo` and `cispo`."""
+    targets: TokenDistributions | None = None
+    """The distributions to move towards, shapes `[T, K]`; required by the divergences, refused by the others."""
+    sampling_logprobs: FloatArray | None = None
+    """Where the policy itself wrote the completion after this prompt: its log-probabilities then, shape `[T]`. The
+    engine measures entropy and the gap between sampler and trainer on these samples."""
     entropy_weight: float = 0.0
     """Bonus per token for the policy's entropy, on the completion's tokens."""
     component: str
@@ -261,3 +304,28 @@ class TrainingSample:
     """Index of the rollout in its group, for the record."""
     turn: int
     """Index of the turn in its rollout, for the record."""
+
+    def __post_init__(self) -> None:
+        length = len(self.completion_tokens)
+        if not self.prompt_tokens or not length:
+            raise ValueError(f"{self._name}: prompt and completion need a token each")
+        per_token = {"weights": self.weights, "old_logprobs": self.old_logprobs, "sampling": self.sampling_logprobs}
+        for name, values in per_token.items():
+            if values is not None and values.shape != (length,):
+                raise ValueError(f"{self._name}: {name} has shape {values.shape}, the completion has {length} tokens")
+        if (self.old_logprobs is not None) != (self.loss in RATIO_LOSSES):
+            has = "needs" if self.old_logprobs is None else "takes no"
+            raise ValueError(f"{self._name}: the loss {self.loss} {has} old_logprobs")
+        if (self.targets is not None) != (self.loss in DIVERGENCES):
+            has = "needs" if self.targets is None else "takes no"
+            raise ValueError(f"{self._name}: the loss {self.loss} {has} targets")
+        if self.targets is not None:
+            shapes = {self.targets.tokens_TK.shape, self.targets.logprobs_TK.shape}
+            if len(shapes) > 1 or len(next(iter(shapes))) != 2 or next(iter(shapes))[0] != length:
+                raise ValueError(f"{self._name}: targets have shapes {shapes}, the completion has {length} tokens")
+        if not 0 <= self.clip[0] <= self.clip[1]:
+            raise ValueError(f"{self._name}: clip={self.clip} are no bounds of a ratio")
+
+    @property
+    def _name(self) -> str:
+        return f"a sample of {self.component!r} (rollout {self.rollout}, turn {self.turn})"

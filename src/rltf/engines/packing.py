@@ -11,10 +11,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rltf.types import FloatArray, IntArray, Tokens
+from rltf.types import IntArray, Tokens
 
 _MOST_PADDING = 0.15
 _SMALL = 1024
@@ -187,9 +189,9 @@ def lay_out(sequences: Sequence[TokenSequence], clusters: Sequence[Cluster]) -> 
     )
 
 
-def right_align(rows: Sequence[FloatArray], columns: int) -> FloatArray:
-    """Stacks per-token arrays against the right edge, 0 elsewhere, shape `[B, columns]`."""
-    stacked = np.zeros((len(rows), columns), dtype=np.float32)
+def right_align(rows: Sequence[NDArray[Any]], columns: int) -> NDArray[Any]:
+    """Stacks per-token arrays of shape `[T, ...]` against the right edge, 0 elsewhere: shape `[B, columns, ...]`."""
+    stacked = np.zeros((len(rows), columns, *rows[0].shape[1:]), dtype=rows[0].dtype)
     for i, row in enumerate(rows):
         if len(row):
             stacked[i, columns - len(row) :] = row

@@ -1,14 +1,14 @@
 """Methods: each is a sum of terms, and each term a function from a rollout group to weighted samples."""
 
 from rltf.config import ObjectiveConfig, RejectionSamplingConfig, RltfFmConfig, RltfSdConfig, RltfSdFmConfig
-from rltf.objectives.base import Needs, Objective, Term
+from rltf.objectives.base import Answers, Objective, Term
 from rltf.objectives.distillation import AgainstBaseline, Distillation, correct_only
 from rltf.objectives.feedback_modelling import FeedbackModelling
 from rltf.objectives.policy_gradient import PolicyGradient
 from rltf.objectives.self_feedback import SelfFeedback
 from rltf.text.renderer import Renderer
 
-__all__ = ["Needs", "Objective", "Term", "build_objective"]
+__all__ = ["Answers", "Objective", "Term", "build_objective"]
 
 
 def build_objective(config: ObjectiveConfig, renderer: Renderer) -> Objective:

@@ -14,9 +14,9 @@ import numpy as np
 
 from rltf.config import DistillationConfig, ImitationConfig, PolicyGradientConfig
 from rltf.objectives.advantages import Float64Array, distillation_advantages, linear_schedule, sequence_ratio
-from rltf.objectives.base import Needs
+from rltf.objectives.base import Answers, Term
 from rltf.objectives.policy_gradient import graded_reward
-from rltf.types import FloatArray, RolloutGroup, TrainingSample, Turn
+from rltf.types import FloatArray, Query, RolloutGroup, TrainingSample, Turn
 
 RevisionAdvantages: TypeAlias = Callable[[list[Turn], list[Turn]], Float64Array]
 """(revisions of one turn index, first attempts of the group) -> advantage per revision."""
@@ -44,21 +44,31 @@ def correct_only(revisions: list[Turn], first_attempts: list[Turn]) -> Float64Ar
 
 
 @dataclass(frozen=True, slots=True)
-class Distillation:
+class Distillation(Term):
     """The distillation term."""
 
     sd: ImitationConfig
     advantages: RevisionAdvantages
 
     @property
-    def needs(self) -> Needs:
-        """The student's log-probabilities, for the floor and for every ratio that has them in it."""
+    def _reads_student(self) -> bool:
+        """Whether the floor, or a ratio, has the student's log-probabilities in it."""
         student_ratio = self.sd.ratio == "full" or (
             self.sd.ratio in ("ppo", "cispo") and self.sd.ratio_denominator == "student"
         )
-        return Needs(student_logprobs=student_ratio or self.sd.logprob_floor is not None)
+        return student_ratio or self.sd.logprob_floor is not None
 
-    def __call__(self, group: RolloutGroup, progress: float) -> list[TrainingSample]:
+    def queries(self, group: RolloutGroup) -> list[Query]:
+        """log pi(y_h | x_0) of every later attempt, under the policy that sampled: the student's."""
+        if not self._reads_student:
+            return []
+        return [_student(rollout.turns[0], turn) for rollout in group.rollouts for turn in rollout.turns[1:]]
+
+    def figures(self, group: RolloutGroup, answers: Answers) -> dict[str, list[FloatArray]]:
+        """How likely a feedback-free first attempt would have been to say what the revisions say."""
+        return {"distillation/student_logprob": [answers[query].logprobs_T for query in self.queries(group)]}
+
+    def samples(self, group: RolloutGroup, progress: float, answers: Answers) -> list[TrainingSample]:
         """Samples `(x_0 -> y_h)` for every turn after the first."""
         sd = self.sd
         coefficient = linear_schedule(sd.initial_coefficient, sd.coefficient, progress)
@@ -69,7 +79,8 @@ class Distillation:
             revisions = [group.rollouts[i].turns[turn_index] for i in reached]
             advantages_G = self.advantages(revisions, first_attempts)
             for i, turn, advantage in zip(reached, revisions, advantages_G, strict=True):
-                weights_T = self._weights(turn, coefficient * advantage)
+                student_T = answers[_student(first_attempts[i], turn)].logprobs_T if self._reads_student else None
+                weights_T = self._weights(turn, student_T, coefficient * advantage)
                 if not weights_T.any():
                     continue
                 samples.append(
@@ -78,7 +89,7 @@ class Distillation:
                         completion_tokens=turn.completion.tokens,
                         weights=weights_T,
                         loss="cross_entropy" if sd.ratio == "none" or sd.ratio == "full" else sd.ratio,
-                        old_logprobs=self._old_logprobs(turn),
+                        old_logprobs=self._old_logprobs(turn, student_T),
                         clip=(sd.clip_low, sd.clip_high),
                         component="distillation",
                         rollout=i,
@@ -87,18 +98,22 @@ class Distillation:
                 )
         return samples
 
-    def _weights(self, turn: Turn, weight: float) -> FloatArray:
+    def _weights(self, turn: Turn, student_T: FloatArray | None, weight: float) -> FloatArray:
         """The advantage on each token, times the full ratio if asked, 0 on tokens below the floor."""
         if self.sd.ratio == "full" and weight != 0.0:
-            assert turn.student_logprobs is not None
-            weight *= sequence_ratio(turn.student_logprobs, turn.completion.logprobs)
+            assert student_T is not None
+            weight *= sequence_ratio(student_T, turn.completion.logprobs)
         weights_T = np.full(len(turn.completion.tokens), weight, dtype=np.float32)
         if self.sd.logprob_floor is not None:
-            assert turn.student_logprobs is not None
-            weights_T[turn.student_logprobs < self.sd.logprob_floor] = 0.0
+            assert student_T is not None
+            weights_T[student_T < self.sd.logprob_floor] = 0.0
         return weights_T
 
-    def _old_logprobs(self, turn: Turn) -> FloatArray | None:
+    def _old_logprobs(self, turn: Turn, student_T: FloatArray | None) -> FloatArray | None:
         if self.sd.ratio in ("none", "full"):
             return None
-        return turn.student_logprobs if self.sd.ratio_denominator == "student" else turn.completion.logprobs
+        return student_T if self.sd.ratio_denominator == "student" else turn.completion.logprobs
+
+
+def _student(first: Turn, later: Turn) -> Query:
+    return Query(prompt_tokens=first.prompt_tokens, completion_tokens=later.completion.tokens)

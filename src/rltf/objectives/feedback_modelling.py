@@ -12,25 +12,20 @@ import numpy as np
 
 from rltf.config import FeedbackModelConfig
 from rltf.objectives.advantages import linear_schedule
-from rltf.objectives.base import Needs
+from rltf.objectives.base import Answers, Term
 from rltf.text.prompts import feedback_request
 from rltf.text.renderer import Renderer
 from rltf.types import Feedback, RolloutGroup, TrainingSample
 
 
 @dataclass(frozen=True, slots=True)
-class FeedbackModelling:
+class FeedbackModelling(Term):
     """The feedback-modelling term."""
 
     fm: FeedbackModelConfig
     renderer: Renderer
 
-    @property
-    def needs(self) -> Needs:
-        """Nothing beyond the rollouts."""
-        return Needs()
-
-    def __call__(self, group: RolloutGroup, progress: float) -> list[TrainingSample]:
+    def samples(self, group: RolloutGroup, progress: float, answers: Answers) -> list[TrainingSample]:
         """Samples `(f_FM(x_h, y_h) -> c_h)` for every turn that has feedback which the policy did not write itself."""
         fm = self.fm
         coefficient = linear_schedule(fm.initial_coefficient, fm.coefficient, progress)

@@ -12,8 +12,8 @@ import numpy as np
 
 from rltf.config import PolicyGradientConfig
 from rltf.objectives.advantages import Float64Array, centred, returns
-from rltf.objectives.base import Needs
-from rltf.types import Rollout, RolloutGroup, TrainingSample, Turn
+from rltf.objectives.base import Answers, Term
+from rltf.types import FloatArray, Query, Rollout, RolloutGroup, TrainingSample, Turn
 
 
 def graded_reward(turn: Turn, config: PolicyGradientConfig) -> float:
@@ -21,7 +21,24 @@ def graded_reward(turn: Turn, config: PolicyGradientConfig) -> float:
     return turn.score.reward - config.format_penalty * (not turn.score.well_formed)
 
 
-def shaped_reward(turn: Turn, config: PolicyGradientConfig) -> float:
+def initial_policy_queries(group: RolloutGroup, config: PolicyGradientConfig) -> list[Query]:
+    """What a KL penalty reads: the initial policy's log-probabilities of every attempt that the policy made."""
+    if config.kl_coefficient == 0:
+        return []
+    return [_initial(turn) for rollout in group.rollouts for turn in rollout.turns if turn.sampled]
+
+
+def _initial(turn: Turn) -> Query:
+    return Query(prompt_tokens=turn.prompt_tokens, completion_tokens=turn.completion.tokens, policy="initial")
+
+
+def log_ratio_to_initial(turn: Turn, answers: Answers) -> FloatArray:
+    """`log pi - log pi_initial` of each token of an attempt, shape `[T]`."""
+    log_ratio_T: FloatArray = turn.completion.logprobs - answers[_initial(turn)].logprobs_T
+    return log_ratio_T
+
+
+def shaped_reward(turn: Turn, config: PolicyGradientConfig, answers: Answers) -> float:
     """The reward that the policy gradient trains a turn on.
 
     The graded reward `- kl_coefficient * sum_t (log pi - log pi_initial)`. The KL divergence in the reward gives
@@ -29,32 +46,37 @@ def shaped_reward(turn: Turn, config: PolicyGradientConfig) -> float:
     """
     reward = graded_reward(turn, config)
     if config.kl_coefficient and turn.sampled:
-        assert turn.reference_logprobs is not None
-        log_ratio_T = turn.completion.logprobs.astype(np.float64) - turn.reference_logprobs
+        log_ratio_T = turn.completion.logprobs.astype(np.float64) - answers[_initial(turn)].logprobs_T
         reward -= config.kl_coefficient * float(log_ratio_T.sum())
     return reward
 
 
-def turn_returns(rollout: Rollout, config: PolicyGradientConfig) -> Float64Array:
+def turn_returns(rollout: Rollout, config: PolicyGradientConfig, answers: Answers) -> Float64Array:
     """Discounted return of each turn, shape `[H]`."""
-    return returns(np.array([shaped_reward(turn, config) for turn in rollout.turns]), config.gamma)
+    return returns(np.array([shaped_reward(turn, config, answers) for turn in rollout.turns]), config.gamma)
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyGradient:
+class PolicyGradient(Term):
     """The policy-gradient term."""
 
     config: PolicyGradientConfig
 
-    @property
-    def needs(self) -> Needs:
+    def queries(self, group: RolloutGroup) -> list[Query]:
         """The initial policy's log-probabilities, where a KL penalty is on."""
-        return Needs(reference_logprobs=self.config.kl_coefficient > 0)
+        return initial_policy_queries(group, self.config)
 
-    def __call__(self, group: RolloutGroup, progress: float) -> list[TrainingSample]:
+    def figures(self, group: RolloutGroup, answers: Answers) -> dict[str, list[FloatArray]]:
+        """The divergence from the initial policy, where it was asked for."""
+        if self.config.kl_coefficient == 0:
+            return {}
+        turns = [turn for rollout in group.rollouts for turn in rollout.turns if turn.sampled]
+        return {"policy/kl_to_initial": [log_ratio_to_initial(turn, answers) for turn in turns]}
+
+    def samples(self, group: RolloutGroup, progress: float, answers: Answers) -> list[TrainingSample]:
         """Samples `(x_h -> y_h)` weighted with their group advantage."""
         config = self.config
-        returns_GH = [turn_returns(rollout, config) for rollout in group.rollouts]
+        returns_GH = [turn_returns(rollout, config, answers) for rollout in group.rollouts]
         samples: list[TrainingSample] = []
         for turn_index in range(max(map(len, returns_GH))):
             reached = [i for i, returns_H in enumerate(returns_GH) if len(returns_H) > turn_index]
@@ -74,6 +96,7 @@ class PolicyGradient:
                         loss=config.policy_loss,
                         old_logprobs=turn.completion.logprobs,
                         clip=(config.policy_clip_low, config.policy_clip_high),
+                        sampling_logprobs=turn.completion.logprobs,
                         entropy_weight=config.entropy_coefficient,
                         component="policy",
                         rollout=i,

@@ -12,29 +12,28 @@ import numpy as np
 
 from rltf.config import PolicyGradientConfig
 from rltf.objectives.advantages import centred
-from rltf.objectives.base import Needs
-from rltf.objectives.policy_gradient import turn_returns
-from rltf.types import Feedback, RolloutGroup, TrainingSample
+from rltf.objectives.base import Answers, Term
+from rltf.objectives.policy_gradient import initial_policy_queries, turn_returns
+from rltf.types import Feedback, Query, RolloutGroup, TrainingSample
 
 
 @dataclass(frozen=True, slots=True)
-class SelfFeedback:
+class SelfFeedback(Term):
     """The term on feedback that the policy wrote; without any, it has no samples."""
 
     config: PolicyGradientConfig
 
-    @property
-    def needs(self) -> Needs:
+    def queries(self, group: RolloutGroup) -> list[Query]:
         """The initial policy's log-probabilities, where a KL penalty is in the returns."""
-        return Needs(reference_logprobs=self.config.kl_coefficient > 0)
+        return initial_policy_queries(group, self.config)
 
-    def __call__(self, group: RolloutGroup, progress: float) -> list[TrainingSample]:
+    def samples(self, group: RolloutGroup, progress: float, answers: Answers) -> list[TrainingSample]:
         """Samples `(f_FM(x_h, y_h) -> c_h)` weighted with the group advantage of the attempt that followed."""
         config = self.config
         samples: list[TrainingSample] = []
         for turn_index in range(max(len(rollout.turns) for rollout in group.rollouts) - 1):
             written = [
-                (i, rollout.turns[turn_index].feedback, turn_returns(rollout, config)[turn_index + 1])
+                (i, rollout.turns[turn_index].feedback, turn_returns(rollout, config, answers)[turn_index + 1])
                 for i, rollout in enumerate(group.rollouts)
                 if len(rollout.turns) > turn_index + 1
             ]
@@ -56,6 +55,7 @@ class SelfFeedback:
                         loss=config.policy_loss,
                         old_logprobs=feedback.completion.logprobs,
                         clip=(config.policy_clip_low, config.policy_clip_high),
+                        sampling_logprobs=feedback.completion.logprobs,
                         component="self_feedback",
                         rollout=i,
                         turn=turn_index,

@@ -16,23 +16,23 @@ from rltf.support.seeds import derive_seed
 from rltf.text.prompts import feedback_request, next_turn
 from rltf.text.renderer import Renderer
 from rltf.types import (
+    Answer,
     Completion,
     Feedback,
     FeedbackFailure,
     Finish,
-    FloatArray,
     Message,
     Problem,
+    Query,
     Rollout,
     RolloutGroup,
     Score,
-    Tokens,
     Turn,
     UnscoredAttempt,
 )
 
-Logprobs: TypeAlias = Callable[[Sequence[tuple[Tokens, Tokens]]], Sequence[FloatArray]]
-"""From (prompt, completion) to the log-probability of each token of the completion under the policy."""
+Answering: TypeAlias = Callable[[Sequence[Query]], Sequence[Answer]]
+"""`Learner.answer`: how likely the policy finds a completion."""
 
 
 class Episodes(Protocol):
@@ -96,7 +96,7 @@ class LogEpisodes:
     entries: Sequence[LogEntry]
     problems: Sequence[Problem]
     """What each entry is about, as its scorer needs it."""
-    logprobs: Logprobs
+    answer: Answering
 
     def groups(self, step: int) -> list[RolloutGroup]:
         """`groups_per_batch` groups of `group_size` rollouts."""
@@ -135,9 +135,12 @@ class LogEpisodes:
         if self.config.log.score == "all":
             return
         revisions = [group.rollouts[0].turns[1] for group in groups]
-        scored = self.logprobs([(turn.prompt_tokens, turn.completion.tokens) for turn in revisions])
-        for turn, logprobs in zip(revisions, scored, strict=True):
-            turn.score = _unverified(float(np.exp(logprobs.mean())), "As likely as the policy finds it, per token.")
+        queries = [
+            Query(prompt_tokens=turn.prompt_tokens, completion_tokens=turn.completion.tokens) for turn in revisions
+        ]
+        for turn, answer in zip(revisions, self.answer(queries), strict=True):
+            likelihood = float(np.exp(answer.logprobs_T.mean()))
+            turn.score = _unverified(likelihood, "As likely as the policy finds it, per token.")
 
     def _logged(self, messages: tuple[Message, ...], text: str, score: Score, feedback: Feedback | None) -> Turn:
         renderer = self.collector.renderer

@@ -11,6 +11,7 @@ import numpy as np
 from rltf.types import (
     Feedback,
     FeedbackFailure,
+    FloatArray,
     Message,
     Problem,
     Rollout,
@@ -60,13 +61,6 @@ def rollout_metrics(groups: Sequence[RolloutGroup], *, by_task: bool = False) ->
         metrics["feedback/words"] = _mean([len(text.split()) for text in written])
     metrics["rollout/prompt_too_long"] = _mean([rollout.status == "prompt_too_long" for rollout in rollouts])
     metrics["tokens/sampled"] = float(sum(len(turn.completion.tokens) for turn in sampled))
-    student = [turn.student_logprobs for turn in turns if turn.student_logprobs is not None]
-    if student:
-        metrics["distillation/student_logprob"] = float(np.mean(np.concatenate(student)))
-    reference = [turn for turn in sampled if turn.reference_logprobs is not None]
-    if reference:
-        log_ratios = [turn.completion.logprobs - turn.reference_logprobs for turn in reference]  # type: ignore[operator]
-        metrics["policy/kl_to_initial"] = float(np.mean(np.concatenate(log_ratios)))
     return metrics
 
 
@@ -90,6 +84,15 @@ def sample_metrics(groups: Sequence[Sequence[TrainingSample]]) -> dict[str, floa
         metrics[f"samples/{component}"] = float(len(weights))
         metrics[f"masked/{component}"] = float(np.mean(np.concatenate(weights) == 0.0))
     return metrics
+
+
+def figure_metrics(groups: Sequence[Mapping[str, Sequence[FloatArray]]]) -> dict[str, float]:
+    """Means over all tokens of what the objective's terms report, given for each group."""
+    together: dict[str, list[FloatArray]] = {}
+    for figures in groups:
+        for name, values in figures.items():
+            together.setdefault(name, []).extend(values)
+    return {name: float(np.mean(np.concatenate(values))) for name, values in together.items() if values}
 
 
 def rollout_records(

@@ -212,9 +212,9 @@ def _self_judge(config: RunConfig, engine: Engine) -> SelfSource:
 def build_engine(config: RunConfig) -> Engine:
     """The engine that the settings describe, with its model loaded."""
     # Imported here: torch and transformers take seconds to import, and settings are checked without them.
-    from rltf.engines.torch.engine import TorchEngine
+    from rltf.engines.torch.engine import torch_engine
 
-    return TorchEngine(config.engine, config.trainer, config.rollout.temperature)
+    return torch_engine(config.engine, config.trainer, config.rollout.temperature)
 
 
 def build_trainer(
@@ -283,7 +283,7 @@ def build_episodes(config: RunConfig, task: Task, engine: Engine, directory: Pat
     check_lengths(entries, engine.renderer, engine.max_tokens)
     judge = build_judge(config, about, engine, directory)
     collector = build_collector(config, about, judge, engine, config.horizon, directory)
-    return LogEpisodes(config, collector, Order(len(entries), config.seed), entries, problems, engine.score)
+    return LogEpisodes(config, collector, Order(len(entries), config.seed), entries, problems, engine.answer)
 
 
 def load_log(config: RunConfig, task: Task) -> tuple[list[LogEntry], Task, list[Problem]]:

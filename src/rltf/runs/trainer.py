@@ -17,9 +17,9 @@ from rltf.support.errors import RunStopped
 from rltf.rollouts.evaluate import Evaluation, EvaluationStopped, evaluate
 from rltf.feedback import ConstantSource
 from rltf.feedback.scoring import Scorer
-from rltf.rollouts.metrics import rollout_metrics, rollout_record, rollout_records, sample_metrics
+from rltf.rollouts.metrics import figure_metrics, rollout_metrics, rollout_record, rollout_records, sample_metrics
 from rltf.rollouts.monitors import collapse, leaked_share, uninformative_share
-from rltf.objectives import Needs, Objective, build_objective
+from rltf.objectives import Answers, Objective, build_objective
 from rltf.rollouts.collector import RolloutCollector
 from rltf.runs.directory import RunDir
 from rltf.tasks.base import INCORRECT_FEEDBACK, Task
@@ -133,17 +133,18 @@ class Trainer:
         groups = self.episodes.groups(step)
         clock.lap("rollout")
         objective = self._objective
-        self._fill_in(groups, objective.needs)
+        answers = self._answers(groups)
         progress = (step - 1) / max(1, config.steps - 1)
-        samples = [self._fitting(objective(group, progress)) for group in groups]
+        samples = [self._fitting(objective.samples(group, progress, answers)) for group in groups]
         clock.lap("score")
         metrics = rollout_metrics(groups, by_task=len(parts_of(self.task)) > 1)
         metrics["feedback/leaked"] = leaked_share(groups)
         metrics["feedback/uninformative"] = uninformative_share(groups)
+        metrics |= figure_metrics([objective.figures(group, answers) for group in groups])
         metrics |= sample_metrics([fitting for fitting, _ in samples])
         metrics["samples/too_long"] = float(sum(too_long for _, too_long in samples))
         metrics |= self._update(step, [fitting for fitting, _ in samples])
-        metrics["policy/version"] = float(self.engine.policy_version)
+        metrics["policy/version"] = float(self.engine.version)
         clock.lap("update")
         timing = clock.record(metrics["tokens/sampled"])
         self.run_dir.append("rollouts.jsonl", rollout_records(step, groups, [fitting for fitting, _ in samples]))
@@ -179,19 +180,12 @@ class Trainer:
         names = sorted({name for row in rows for name in row})
         return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
 
-    def _fill_in(self, groups: Sequence[RolloutGroup], needs: Needs) -> None:
-        """Log-probabilities that the objective reads and sampling did not give."""
-        rollouts = [rollout for group in groups for rollout in group.rollouts]
-        if needs.student_logprobs:
-            later = [(rollout.turns[0], turn) for rollout in rollouts for turn in rollout.turns[1:]]
-            scores = self.engine.score([(first.prompt_tokens, turn.completion.tokens) for first, turn in later])
-            for (_, turn), logprobs in zip(later, scores, strict=True):
-                turn.student_logprobs = logprobs
-        if needs.reference_logprobs:
-            turns = [turn for rollout in rollouts for turn in rollout.turns if turn.sampled]
-            pairs = [(turn.prompt_tokens, turn.completion.tokens) for turn in turns]
-            for turn, logprobs in zip(turns, self.engine.score(pairs, initial_policy=True), strict=True):
-                turn.reference_logprobs = logprobs
+    def _answers(self, groups: Sequence[RolloutGroup]) -> Answers:
+        """The log-probabilities that the objective asks for."""
+        queries = list(dict.fromkeys(query for group in groups for query in self._objective.queries(group)))
+        limit = self.engine.max_tokens
+        fitting = [q for q in queries if len(q.prompt_tokens) + len(q.completion_tokens) <= limit]
+        return dict(zip(fitting, self.engine.answer(fitting), strict=True))
 
     def _evaluate_once(self, step: int, split: Split) -> dict[str, Any]:
         """The evaluation after `step`, from the record if it was made before a resume."""

@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from rltf.builtin import builtin_directory
 from rltf.config import TorchEngineConfig, TrainerConfig
-from rltf.engines.torch.engine import TorchEngine
+from rltf.engines.torch.learner import TorchLearner
 from rltf.support.seeds import derive_seed
 from rltf.text.prompts import FEEDBACK_REQUEST, SECOND_TURN, SINGLE_MESSAGE
 from rltf.text.renderer import Renderer
@@ -103,7 +103,7 @@ def _school(
     progress: Callable[[int, Mapping[str, float]], None],
     speakers: Sequence[Speaker],
 ) -> None:
-    engine = TorchEngine(
+    engine = TorchLearner(
         TorchEngineConfig(model=str(path), device="cpu"),
         TrainerConfig(learning_rate=phase.learning_rate, beta2=0.98, weight_decay=0.01),
         temperature=1.0,
