@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from rltf.config import ObjectiveConfig
-from rltf.objectives import Objective
+from rltf.objectives import Context, Objective
 from rltf.text.prompts import FEEDBACK_REQUEST, SECOND_TURN, SINGLE_MESSAGE
 from rltf.text.renderer import Renderer
 from rltf.types import (
@@ -108,6 +108,10 @@ def make_rollout(*turns: Turn, status: RolloutStatus = RolloutStatus.HORIZON) ->
 
 def make_group(*rollouts: Rollout) -> RolloutGroup:
     return RolloutGroup(problem=PROBLEM, rollouts=list(rollouts))
+
+
+def make_context(renderer: Renderer) -> Context:
+    return Context(renderer=renderer, conversation="continued", max_tokens=512)
 
 
 def objective_config(name: str, **settings: Any) -> ObjectiveConfig:

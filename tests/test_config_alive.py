@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from rltf.config import CodeConfig, JudgeConfig, PuzzleConfig, RowsConfig, RunConfig
+from rltf.config import CodeConfig, JudgeConfig, PuzzleConfig, RowsConfig, RunConfig, TokenDistillationConfig
 from rltf.config.load import _members, apply_override, validate_config
 from rltf.runs.build import build_engine, build_task, build_trainer
 from rltf.runs.directory import RunDir
@@ -93,6 +93,14 @@ CHANGES: dict[str, str] = {
     "objective.fm.coefficient": "0.5",
     "objective.fm.initial_coefficient": "0.5",
     "objective.fm.normalize": "token_mean",
+    "objective.distil.coefficient": "0.5",
+    "objective.distil.initial_coefficient": "0.1",
+    "objective.distil.teacher": "initial",
+    "objective.distil.divergence": "reverse_kl",
+    "objective.distil.top": "3",
+    "objective.distil.normalize": "token_sum",
+    "objective.demonstration": '"{question} {answer}"',
+    "trainer.average_decay": "0.5",
     "trainer.steps": "4",
     "trainer.groups_per_batch": "4",
     "trainer.group_size": "4",
@@ -118,6 +126,7 @@ CHANGES: dict[str, str] = {
 }
 NO_FLOOR = "objective.sd.logprob_floor=none"  # a model with random weights finds every token less likely than -5
 TEACHER = ("objective.sd.ratio=cispo", "objective.sd.ratio_denominator=feedback_conditioned", NO_FLOOR)
+SDPO = ("objective.name=sdpo", "trainer.max_grad_norm=none")
 PATHS = ("task.name=shortest_path",)
 PEOPLE = ("task.name=knights_and_knaves",)
 # What a field needs around it to matter.
@@ -154,6 +163,9 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "objective.fm.coefficient": ("objective.name=rltf_fm",),
     "objective.fm.initial_coefficient": ("objective.name=rltf_fm",),
     "objective.fm.normalize": ("objective.name=rltf_fm",),
+    **{f"objective.distil.{field}": SDPO for field in TokenDistillationConfig.model_fields},
+    "objective.demonstration": ("objective.name=sdft",),
+    "trainer.average_decay": (*SDPO, "objective.distil.teacher=average"),
     "trainer.keep_checkpoints": ("trainer.save_every=1",),
     "engine.lora.rank": ("engine.lora.rank=4",),
     "engine.lora.alpha": ("engine.lora.rank=4",),
@@ -201,6 +213,8 @@ TESTED_ELSEWHERE = {
     "feedback.function": "test_judges.py",
     "feedback.on_failure": "test_judges.py, test_llm_judge.py",
     "feedback.stop_after_failures": "test_judges.py, test_llm_judge.py",
+    "objective.path": "test_user_method.py",
+    "objective.settings": "test_user_method.py",
     "engine.name": "one engine only",
     "engine.model": "test_engine.py",
     "engine.chat_template": "test_engine.py",

@@ -392,3 +392,122 @@ def test_scores_of_the_same_tokens_are_all_given(tiny_model: Path) -> None:
     first, other, again = score(engine, [pair, (PROMPTS[1], (12, 13)), pair])
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
+
+
+def test_the_most_likely_tokens_are_those_of_the_distribution(tiny_model: Path) -> None:
+    engine = build(tiny_model, temperature=0.7)
+    queries = [Query(prompt_tokens=prompt, completion_tokens=(12, 13), top=k) for k, prompt in enumerate(PROMPTS)]
+    for query, answer in zip(queries, engine.answer(queries), strict=True):
+        if not query.top:
+            assert answer.top is None
+            continue
+        assert answer.top is not None
+        with torch.no_grad():
+            logits = inner(engine)._model(torch.tensor([[*query.prompt_tokens, 12, 13]])).logits[0, -3:-1]
+        values, tokens = torch.log_softmax(logits / 0.7, -1).topk(query.top)
+        np.testing.assert_array_equal(answer.top.tokens_TK, tokens.numpy())
+        np.testing.assert_allclose(answer.top.logprobs_TK, values.numpy(), atol=2e-5)
+
+
+def test_distilling_towards_another_policys_distributions_reaches_it(tiny_model: Path) -> None:
+    """The teacher is the policy after some training; a sample carries what it says."""
+    engine = build(tiny_model)
+    pairs = [(prompt, (12, 13, 14)) for prompt in PROMPTS]
+    teacher = build(tiny_model)
+    for _ in range(5):
+        teacher.forward_backward(samples(), 8.0)
+        teacher.optim_step(1e-2)
+    taught = [Query(prompt_tokens=prompt, completion_tokens=text, top=200) for prompt, text in pairs]
+    batch = [
+        TrainingSample(
+            prompt_tokens=prompt,
+            completion_tokens=text,
+            weights=np.ones(3, dtype=np.float32),
+            loss="forward_kl",
+            targets=answer.top,
+            component="token_distillation",
+            rollout=0,
+            turn=0,
+        )
+        for (prompt, text), answer in zip(pairs, teacher.answer(taught), strict=True)
+    ]
+    losses = []
+    for _ in range(30):
+        losses.append(engine.forward_backward(batch, 4.0)["loss/token_distillation"])
+        engine.optim_step(3e-3)
+    assert losses[-1] < 0.2 * losses[0]
+
+
+@pytest.mark.parametrize("lora", [None, LoraConfig(rank=2, alpha=4)])
+def test_the_averaged_policy_follows_slowly_and_survives_a_checkpoint(
+    tiny_model: Path, tmp_path: Path, lora: LoraConfig | None
+) -> None:
+    def train(engine: Joined) -> None:
+        engine.forward_backward([sample for sample in samples() if sample.loss == "cross_entropy"], 8.0)
+        engine.optim_step(1e-2)
+
+    engine = build(tiny_model, lora=lora)
+    pairs = [(prompt, (12, 13)) for prompt in PROMPTS]
+    weights = {name: p.detach().clone() for name, p in inner(engine)._trainable.items()}
+    before = score(engine, pairs)
+    np.testing.assert_array_equal(score(engine, pairs, "average"), before)
+    expected = {name: p.clone() for name, p in weights.items()}
+    for _ in range(3):
+        train(engine)
+        for name, p in inner(engine)._trainable.items():
+            expected[name] += (1 - 0.99) * (p.detach() - expected[name])
+    for name, average in inner(engine)._averages().items():
+        torch.testing.assert_close(average, expected[name])
+    now, followed = score(engine, pairs), score(engine, pairs, "average")
+    assert np.abs(np.array(followed) - before).max() < np.abs(np.array(now) - before).max()
+    np.testing.assert_array_equal(score(engine, pairs), now)
+    engine.save(tmp_path / "state")
+    restored = build(tiny_model, lora=lora)
+    restored.load(tmp_path / "state")
+    for each in (engine, restored):
+        train(each)
+    np.testing.assert_array_equal(score(restored, pairs, "average"), score(engine, pairs, "average"))
+
+
+def test_each_completion_says_which_version_of_the_policy_wrote_it(tiny_model: Path) -> None:
+    engine = build(tiny_model)
+    sampling = SamplingParams(max_tokens=3)
+    assert engine.generate([PROMPTS[0]], 1, sampling, seed=0)[0][0].version == 0
+    engine.forward_backward(samples(), 8.0)
+    engine.optim_step(1e-3)
+    assert engine.generate([PROMPTS[0]], 1, sampling, seed=0)[0][0].version == 1
+
+
+def sample(**parts: Any) -> TrainingSample:
+    whole: dict[str, Any] = {
+        "prompt_tokens": (1,),
+        "completion_tokens": (2, 3),
+        "weights": np.ones(2, dtype=np.float32),
+        "loss": "cross_entropy",
+        "component": "policy",
+        "rollout": 0,
+        "turn": 0,
+    }
+    return TrainingSample(**{**whole, **parts})
+
+
+TWO, THREE = np.zeros(2, dtype=np.float32), np.zeros(3, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"weights": THREE}, "weights has shape"),
+        ({"sampling_logprobs": THREE}, "sampling has shape"),
+        ({"completion_tokens": (), "weights": np.zeros(0, dtype=np.float32)}, "need a token each"),
+        ({"loss": "ppo"}, "ppo needs old_logprobs"),
+        ({"loss": "ppo", "old_logprobs": THREE}, "old_logprobs has shape"),
+        ({"old_logprobs": TWO}, "cross_entropy takes no old_logprobs"),
+        ({"loss": "reverse_kl"}, "reverse_kl needs targets"),
+        ({"loss": "ppo", "old_logprobs": TWO, "clip": (1.2, 0.8)}, "no bounds of a ratio"),
+    ],
+)
+def test_a_sample_that_makes_no_sense_is_refused(parts: dict[str, Any], message: str) -> None:
+    sample()
+    with pytest.raises(ValueError, match=message):
+        sample(**parts)

@@ -153,3 +153,82 @@ def test_the_gradient_of_entropy_is_that_of_the_formula() -> None:
     p = torch.softmax(logits.detach(), dim=-1)
     h = -(p * p.log()).sum()
     torch.testing.assert_close(gradient, -p * (p.log() + h))
+
+
+# Distributions over five tokens, of which the target names the first three.
+DIVERGENCES: tuple[LossName, ...] = ("forward_kl", "reverse_kl", "jensen_shannon")
+TARGET = torch.tensor([0.5, 0.2, 0.1, 0.15, 0.05], dtype=torch.float64)
+POLICY_LOGITS = torch.tensor([0.3, -0.2, 0.9, 0.1, -1.0], dtype=torch.float64)
+
+
+def divergence(name: LossName, logits: Tensor, target: Tensor, named: int, weight: float = 1.0) -> Tensor:
+    logprobs = torch.log_softmax(logits, -1)
+    batch = TokenBatch(
+        logprobs_BT=logprobs[None, :1],
+        weights_BT=tensor(weight),
+        target_logprobs_BTK=target.log()[None, None, :named],
+        policy_logprobs_BTK=logprobs[None, None, :named],
+    )
+    return token_loss(name, batch).sum()
+
+
+def by_hand(name: LossName, p: Tensor, q: Tensor) -> float:
+    """Of two lists of probabilities: target and policy."""
+
+    def kl(a: Tensor, b: Tensor) -> float:
+        return math.fsum(x * math.log(x / y) for x, y in zip(a.tolist(), b.tolist(), strict=True))
+
+    if name == "jensen_shannon":
+        return 0.5 * kl(p, (p + q) / 2) + 0.5 * kl(q, (p + q) / 2)
+    return kl(p, q) if name == "forward_kl" else kl(q, p)
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_a_divergence_is_that_of_the_named_tokens_and_the_rest_together(name: LossName) -> None:
+    policy = torch.softmax(POLICY_LOGITS, -1)
+    together = [torch.cat([d[:3], d[3:].sum(0, keepdim=True)]) for d in (TARGET, policy)]
+    assert divergence(name, POLICY_LOGITS, TARGET, 3).item() == pytest.approx(by_hand(name, *together), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_with_every_token_named_the_gradient_is_that_of_the_whole_divergence(name: LossName) -> None:
+    leaf = POLICY_LOGITS.clone().requires_grad_()
+    found = torch.autograd.grad(divergence(name, leaf, TARGET, 5), leaf)[0]
+    again = POLICY_LOGITS.clone().requires_grad_()
+    p, q = TARGET, torch.softmax(again, -1)
+    m = (p + q) / 2
+    whole = {
+        "forward_kl": (p * (p / q).log()).sum(),
+        "reverse_kl": (q * (q / p).log()).sum(),
+        "jensen_shannon": 0.5 * (p * (p / m).log()).sum() + 0.5 * (q * (q / m).log()).sum(),
+    }[name]
+    torch.testing.assert_close(found, torch.autograd.grad(whole, again)[0], atol=1e-9, rtol=1e-7)
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+@pytest.mark.parametrize("named", [1, 3, 5])
+def test_a_policy_at_its_target_has_no_loss_and_no_gradient(name: LossName, named: int) -> None:
+    leaf = TARGET.log().requires_grad_()
+    loss = divergence(name, leaf, TARGET, named)
+    assert loss.item() == pytest.approx(0.0, abs=1e-9)
+    torch.testing.assert_close(
+        torch.autograd.grad(loss, leaf)[0], torch.zeros(5, dtype=torch.float64), atol=1e-8, rtol=0
+    )
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_a_divergence_of_a_masked_token_is_nothing_whatever_stands_there(name: LossName) -> None:
+    leaf = torch.tensor([0.0, -math.inf, -3.0], dtype=torch.float64, requires_grad=True)
+    target = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
+    loss = divergence(name, leaf, target, 2, weight=0.0)
+    assert loss.item() == 0.0
+    gradient = torch.autograd.grad(loss, leaf)[0]
+    assert not gradient[torch.isfinite(leaf)].any()
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_a_divergence_stays_finite_where_one_side_is_sure(name: LossName) -> None:
+    logits = torch.tensor([60.0, 0.0, 0.0, 0.0, 0.0], dtype=torch.float32, requires_grad=True)
+    loss = divergence(name, logits, TARGET.float(), 3)
+    assert torch.isfinite(loss)
+    assert torch.isfinite(torch.autograd.grad(loss, logits)[0]).all()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import KnownTurn, answers_to, floats, make_group, make_rollout, make_turn, objective_config
+from helpers import KnownTurn, answers_to, floats, make_context, make_group, make_rollout, make_turn, objective_config
 
 from rltf.config.load import validate_config
 from rltf.objectives import build_objective
@@ -69,7 +69,7 @@ def first_turns(group: RolloutGroup) -> RolloutGroup:
 def samples_of(
     renderer: Renderer, name: str, group: RolloutGroup, progress: float = 0.0, **settings: Any
 ) -> list[TrainingSample]:
-    objective = build_objective(objective_config(name, **settings), renderer)
+    objective = build_objective(objective_config(name, **settings), make_context(renderer))
     return objective.samples(group, progress, answers_to(objective, group))
 
 
@@ -353,7 +353,7 @@ BY_TEACHER = {"logprob_floor": None, "ratio": "cispo", "ratio_denominator": "fee
 def test_an_objective_asks_for_exactly_what_it_reads(
     renderer: Renderer, name: str, settings: dict[str, Any], student: int, initial: int
 ) -> None:
-    objective = build_objective(objective_config(name, **settings), renderer)
+    objective = build_objective(objective_config(name, **settings), make_context(renderer))
     group = first_turns(mixed_group()) if name == "grpo" else mixed_group()
     queries = objective.queries(group)
     assert len(set(queries)) == len(queries), "terms that ask the same are answered once"

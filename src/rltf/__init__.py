@@ -1,6 +1,85 @@
 """Reinforcement learning from text feedback.
 
-Importing this package, its settings, tasks, objectives and reports does not import torch.
+What a person needs from Python stands here. Nothing is imported before it is asked for, so that `import rltf` is quick
+and free of torch.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from rltf.config import RunConfig, Section
+    from rltf.objectives import Answers, Context, Objective, Term
+    from rltf.types import (
+        Answer,
+        Completion,
+        Feedback,
+        FeedbackFailure,
+        Message,
+        Problem,
+        Query,
+        Rollout,
+        RolloutGroup,
+        Score,
+        TokenDistributions,
+        TrainingSample,
+        Turn,
+    )
+
+_HOMES = {
+    "rltf.config": ("RunConfig", "Section"),
+    "rltf.objectives": ("Answers", "Context", "Objective", "Term"),
+    "rltf.types": (
+        "Answer",
+        "Completion",
+        "Feedback",
+        "FeedbackFailure",
+        "Message",
+        "Problem",
+        "Query",
+        "Rollout",
+        "RolloutGroup",
+        "Score",
+        "TokenDistributions",
+        "TrainingSample",
+        "Turn",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Answer",
+    "Answers",
+    "Completion",
+    "Context",
+    "Feedback",
+    "FeedbackFailure",
+    "Message",
+    "Objective",
+    "Problem",
+    "Query",
+    "Rollout",
+    "RolloutGroup",
+    "RunConfig",
+    "Score",
+    "Section",
+    "Term",
+    "TokenDistributions",
+    "TrainingSample",
+    "Turn",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'rltf' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

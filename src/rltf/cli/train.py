@@ -12,7 +12,7 @@ from rltf.cli.dry_run import dry_run
 from rltf.cli.ending import StopSignal, fail
 from rltf.cli.inspect import print_left_out
 from rltf.cli.progress import RunProgress
-from rltf.config import RunConfig
+from rltf.config import RunConfig, UserMethodConfig
 from rltf.config.load import (
     apply_override,
     config_from_json,
@@ -159,6 +159,7 @@ def input_digests(config: RunConfig) -> dict[str, str]:
     function, other = config.feedback.function, config.evaluation.judge
     named = (
         *task_files(config.task),
+        config.objective.path.rpartition(":")[0] if isinstance(config.objective, UserMethodConfig) else None,
         config.log.path,
         config.judge.prompt,
         other.prompt if other else None,

@@ -15,6 +15,10 @@ from rltf.config.objectives import (
     RltfFmConfig,
     RltfSdConfig,
     RltfSdFmConfig,
+    SdftConfig,
+    SdpoConfig,
+    TokenDistillationConfig,
+    UserMethodConfig,
 )
 from rltf.config.run import EvaluationConfig, RolloutConfig, RunConfig, TrainerConfig
 from rltf.config.section import Section
@@ -67,13 +71,17 @@ __all__ = [
     "RolloutConfig",
     "RowsConfig",
     "RunConfig",
+    "SdftConfig",
+    "SdpoConfig",
     "Section",
     "ShortestPathConfig",
     "SingleTaskConfig",
     "TaskConfig",
     "TaskSection",
+    "TokenDistillationConfig",
     "TorchEngineConfig",
     "TrainerConfig",
+    "UserMethodConfig",
     "WritingConfig",
     "single_tasks",
 ]

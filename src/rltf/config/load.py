@@ -21,6 +21,7 @@ from rltf.config import (
     RunConfig,
     SingleTaskConfig,
     TaskConfig,
+    UserMethodConfig,
     single_tasks,
 )
 from rltf.support.errors import UserError
@@ -115,11 +116,16 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
     local = {name: str(path) for name, path in named.items() if path is not None}
     file, _, function = (feedback.function or "").rpartition(":")
     own = {"function": f"{_absolute(file)}:{function}"} if file else {}
+    objective = config.objective
+    if isinstance(objective, UserMethodConfig):
+        file, _, function = objective.path.rpartition(":")
+        objective = objective.model_copy(update={"path": f"{_absolute(file)}:{function}"})
     logged = {"path": str(_absolute(config.log.path))} if config.log.path else {}
     return config.model_copy(
         update={
             "task": _task_with_absolute_paths(config.task),
             "log": config.log.model_copy(update=logged),
+            "objective": objective,
             "engine": engine.model_copy(update=local),
             "judge": _with_absolute_files(config.judge),
             "evaluation": config.evaluation.model_copy(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from rltf.config.section import Probability, Rate, Section
+from rltf.config.section import Positive, Probability, Rate, Section
+from rltf.config.table import Table
+from rltf.types import Policy
 
 
 class ImitationConfig(Section):
@@ -57,10 +59,33 @@ class FeedbackModelConfig(Section):
     """Sum the cross-entropy over a feedback's tokens, or take its mean."""
 
 
+class TokenDistillationConfig(Section):
+    """SDPO and SDFT: move the policy towards a teacher at every token of its own attempts."""
+
+    coefficient: Rate = 1.0
+    """Multiplies the term."""
+    initial_coefficient: Rate | None = None
+    """Set: the coefficient runs linearly from this value to `coefficient` over the run."""
+    teacher: Policy = "current"
+    """Whose weights the teacher has: the policy's own of this step (`current`), those before training (`initial`), or
+    their running average (`average`, see `trainer.average_decay`)."""
+    divergence: Literal["jensen_shannon", "forward_kl", "reverse_kl"] = "jensen_shannon"
+    """Between teacher and policy: `forward_kl` is KL(teacher, policy), `reverse_kl` the other way."""
+    top: Positive = 20
+    """So many of the teacher's most likely tokens are compared one by one, all others as one outcome."""
+    normalize: Literal["token_sum", "token_mean"] = "token_mean"
+    """Sum the divergence over an attempt's tokens, or take its mean."""
+
+
 class PolicyGradientConfig(Section):
     """What every objective shares: the policy gradient on the turns themselves."""
 
     needs_feedback: ClassVar[bool] = True
+    """Whether it learns from feedback, or from what comes after it."""
+    learns_revisions: ClassVar[bool] = True
+    """Whether it learns from attempts after the first: its default horizon is then 2, else 1."""
+    learns_feedback_itself: ClassVar[bool] = False
+    """Whether feedback teaches it something also where no attempt follows."""
 
     gamma: Probability = 0.1
     """Discount between turns: R_0 = r_0 + gamma r_1."""
@@ -106,6 +131,7 @@ class GrpoConfig(PolicyGradientConfig):
     """Single-turn GRPO: the baseline that never sees feedback."""
 
     needs_feedback: ClassVar[bool] = False
+    learns_revisions: ClassVar[bool] = False
     name: Literal["grpo"]
 
 
@@ -132,6 +158,7 @@ class RejectionSamplingConfig(PolicyGradientConfig):
 class RltfFmConfig(PolicyGradientConfig):
     """Policy gradient and feedback modelling."""
 
+    learns_feedback_itself: ClassVar[bool] = True
     name: Literal["rltf_fm"]
     fm: FeedbackModelConfig = FeedbackModelConfig()
 
@@ -144,7 +171,61 @@ class RltfSdFmConfig(PolicyGradientConfig):
     fm: FeedbackModelConfig = FeedbackModelConfig()
 
 
+class SdpoConfig(PolicyGradientConfig):
+    """Token by token towards the policy that has read the feedback, on the attempt itself (SDPO)."""
+
+    learns_revisions: ClassVar[bool] = False
+    learns_feedback_itself: ClassVar[bool] = True
+    name: Literal["sdpo"]
+    policy_coefficient: Rate = 0.0
+    """Multiplies the policy-gradient term, which SDPO does without."""
+    distil: TokenDistillationConfig = TokenDistillationConfig()
+
+
+class SdftConfig(PolicyGradientConfig):
+    """Token by token towards the policy that has read the task's own answer (SDFT). Never sees feedback."""
+
+    needs_feedback: ClassVar[bool] = False
+    learns_revisions: ClassVar[bool] = False
+    name: Literal["sdft"]
+    policy_coefficient: Rate = 0.0
+    """Multiplies the policy-gradient term, which SDFT does without."""
+    distil: TokenDistillationConfig = TokenDistillationConfig()
+    demonstration: str = (
+        "{question}\n\nA right answer is:\n{answer}\n\n"
+        "Answer the question afresh, as if for the first time, without mentioning that answer."
+    )
+    """What the teacher reads in place of the question; a template with `{question}` and `{answer}`."""
+
+    @field_validator("demonstration")
+    @classmethod
+    def _fields(cls, text: str) -> str:
+        missing = [name for name in ("{question}", "{answer}") if name not in text]
+        if missing:
+            raise ValueError(f"holds no {missing[0]}; add it")
+        return text
+
+
+class UserMethodConfig(PolicyGradientConfig):
+    """A method in a Python file of yours, beside the policy gradient."""
+
+    learns_feedback_itself: ClassVar[bool] = True
+    name: Literal["user"] = "user"
+    path: Annotated[str, Field(pattern=r".+\.py:\w+$")]
+    """`path/to/file.py:name`: a function there takes the settings and a `Context` and returns terms."""
+    settings: Table[Any] = Table()
+    """Settings of the function's own, `objective.settings.NAME=value`, checked against the types that it declares."""
+
+
 ObjectiveConfig: TypeAlias = Annotated[
-    GrpoConfig | GrpoMultiConfig | RltfSdConfig | RltfFmConfig | RltfSdFmConfig | RejectionSamplingConfig,
+    GrpoConfig
+    | GrpoMultiConfig
+    | RltfSdConfig
+    | RltfFmConfig
+    | RltfSdFmConfig
+    | RejectionSamplingConfig
+    | SdpoConfig
+    | SdftConfig
+    | UserMethodConfig,
     Field(discriminator="name"),
 ]

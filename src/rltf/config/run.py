@@ -23,13 +23,15 @@ class RolloutConfig(Section):
     """How episodes run."""
 
     horizon: Annotated[int, Field(ge=1)] | None = None
-    """Attempts per episode. Unset: 1 for `grpo`, which is single-turn, and 2 otherwise."""
+    """Attempts per episode. Unset: 1 for methods that learn from first attempts alone (`grpo`, `sdpo`, `sdft`), and 2
+    otherwise."""
     early_termination: bool = True
     """End an episode at its first correct attempt."""
     feedback_on_correct: bool = False
     """Ask for feedback on correct attempts too (for feedback modelling, or to go on after success)."""
-    feedback_on_last: bool = False
-    """Ask for feedback on the last turn's attempts too, which only feedback modelling can use."""
+    feedback_on_last: bool | None = None
+    """Ask for feedback on the last turn's attempts too, which only methods can use that learn from the feedback itself.
+    Unset: for `sdpo`, whose first attempt is the last, yes, otherwise no."""
     conversation: Literal["continued", "newest", "single_message"] = "continued"
     """A later prompt continues the conversation (`continued`), or holds the question, the newest attempt and its
     feedback alone, as a conversation (`newest`) or in one message (`single_message`)."""
@@ -72,6 +74,8 @@ class TrainerConfig(Section):
     """AdamW's decay of the first moment."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
     """AdamW's decay of the second moment."""
+    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """How much of the averaged policy each optimiser step keeps, for methods that ask it (`sdpo`, `sdft`)."""
     max_grad_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 1.0
     """Gradients are scaled down to this norm. "none": off."""
     save_every: NonNegative = 50
@@ -142,7 +146,9 @@ class RunConfig(Section):
             return data
         task = data.get("task")
         task_name = (default_name(task) if isinstance(task, dict) else None) or "binary_matrix"
-        defaults = {"task": task_name, "objective": "rltf_sd"}
+        objective = data.get("objective")
+        own = isinstance(objective, dict) and "path" in objective
+        defaults = {"task": task_name, "objective": "user" if own else "rltf_sd"}
         named = {key: {"name": name, **data[key]} for key, name in defaults.items() if isinstance(data.get(key), dict)}
         return data | named
 
@@ -207,9 +213,12 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _horizon(self) -> RunConfig:
         objective = self.objective
+        rollout: dict[str, Any] = {}
         if self.rollout.horizon is None:
-            rollout = self.rollout.model_copy(update={"horizon": 2 if objective.needs_feedback else 1})
-            object.__setattr__(self, "rollout", rollout)
+            rollout["horizon"] = 2 if objective.learns_revisions else 1
+        if self.rollout.feedback_on_last is None:
+            rollout["feedback_on_last"] = objective.needs_feedback and not objective.learns_revisions
+        object.__setattr__(self, "rollout", self.rollout.model_copy(update=rollout))
         if self.log.path is None and self.log.score != "task":
             raise ValueError(f"log.score={self.log.score} without log.path has no effect; name the log")
         if self.log.score != "judge" and self.log.passing_score != LogConfig().passing_score:
@@ -217,7 +226,15 @@ class RunConfig(Section):
         if self.log.path is not None:
             self._check_log()
         elif objective.needs_feedback and self.horizon < 2:
-            raise ValueError(f"rollout.horizon=1 leaves {objective.name} nothing to learn from; set it to 2 or more")
+            if not objective.learns_feedback_itself:
+                raise ValueError(
+                    f"rollout.horizon=1 leaves {objective.name} nothing to learn from; set it to 2 or more"
+                )
+            if not self.rollout.feedback_on_last:
+                raise ValueError(
+                    f"rollout.horizon=1 leaves {objective.name} no feedback to learn from; set it to 2 or more, or "
+                    "rollout.feedback_on_last=true"
+                )
         if not objective.needs_feedback and self.horizon > 1:
             raise ValueError(
                 f"objective.name={objective.name} is single-turn; remove rollout.horizon or use grpo_multi"
@@ -237,7 +254,7 @@ class RunConfig(Section):
             )
         if not objective.needs_feedback:
             raise ValueError(f"objective.name={objective.name} learns nothing from a log; use one that reads feedback")
-        if self.horizon < 2 and objective.name != "rltf_fm":
+        if self.horizon < 2 and not objective.learns_feedback_itself:
             raise ValueError(f"rollout.horizon=1 leaves {objective.name} no revisions; set it to 2, or use rltf_fm")
         if log.score == "none" and self.horizon > 1:
             raise ValueError(

@@ -7,7 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from rltf.text.prompts import ConversationForm
+from rltf.text.renderer import Renderer
 from rltf.types import Answer, FloatArray, Query, RolloutGroup, TrainingSample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a method may use besides its settings."""
+
+    renderer: Renderer
+    """Messages to tokens."""
+    conversation: ConversationForm
+    """How a second prompt is put together (`rollout.conversation`)."""
+    max_tokens: int
+    """Longest sequence, prompt and completion, that the model takes."""
+
 
 Answers: TypeAlias = Mapping[Query, Answer]
 """What the engine answered, by what was asked. Equal queries are asked once, whichever terms ask them."""

@@ -51,7 +51,7 @@ def estimate(config: RunConfig, *, problems: int | None, question_tokens: int) -
     trainer, rollout, evaluation = config.trainer, config.rollout, config.evaluation
     rollouts = trainer.steps * trainer.groups_per_batch * trainer.group_size
     attempts = rollouts * config.horizon
-    asked_turns = config.horizon - 1 + rollout.feedback_on_last
+    asked_turns = config.horizon - 1 + bool(rollout.feedback_on_last)
     feedback = rollouts * asked_turns
 
     evaluations = 2 + (trainer.steps // evaluation.every if evaluation.every else 0)
@@ -60,7 +60,7 @@ def estimate(config: RunConfig, *, problems: int | None, question_tokens: int) -
     turns = max(2, config.horizon)
     passes = 2 if evaluation.usefulness else 1
     evaluation_attempts = evaluated * turns * passes
-    evaluation_feedback = evaluated * (turns - 1 + rollout.feedback_on_last)
+    evaluation_feedback = evaluated * (turns - 1 + bool(rollout.feedback_on_last))
 
     own = feedback if "self" in config.feedback.asked else round(feedback * config.feedback.self_share)
     sampled = (attempts + evaluation_attempts) * rollout.max_new_tokens + own * config.feedback.self_max_tokens

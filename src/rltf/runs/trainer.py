@@ -19,7 +19,7 @@ from rltf.feedback import ConstantSource
 from rltf.feedback.scoring import Scorer
 from rltf.rollouts.metrics import figure_metrics, rollout_metrics, rollout_record, rollout_records, sample_metrics
 from rltf.rollouts.monitors import collapse, leaked_share, uninformative_share
-from rltf.objectives import Answers, Objective, build_objective
+from rltf.objectives import Answers, Context, Objective, build_objective
 from rltf.rollouts.collector import RolloutCollector
 from rltf.runs.directory import RunDir
 from rltf.tasks.base import INCORRECT_FEEDBACK, Task
@@ -77,7 +77,12 @@ class Trainer:
     _alarm: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._objective = build_objective(self.config.objective, self.engine.renderer)
+        context = Context(
+            renderer=self.engine.renderer,
+            conversation=self.config.rollout.conversation,
+            max_tokens=self.engine.max_tokens,
+        )
+        self._objective = build_objective(self.config.objective, context)
 
     def run(self) -> dict[str, Any]:
         """Trains to the end and returns the summary. Raises `Interrupted` once a requested stop is saved."""

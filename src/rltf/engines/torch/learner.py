@@ -42,7 +42,7 @@ class TorchLearner:
             torch.use_deterministic_algorithms(True, warn_only=True)
         self._initial: Any = None
         self._average: dict[str, torch.Tensor] | None = None
-        self._average_decay = 0.99
+        self._average_decay = optimizer.average_decay
         default_budget = _CPU_TOKEN_BUDGET if self._device.type == "cpu" else _TOKEN_BUDGET
         self.token_budget = config.micro_batch_tokens or default_budget
         self.renderer: Renderer = loaded.renderer
