@@ -170,10 +170,10 @@ def run_rltf(work: Workload, on_step: Callable[[int], None]) -> None:
         """Reports every attempt as ended."""
 
         def generate(
-            self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seed: int
+            self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seeds: Sequence[int]
         ) -> list[list[Completion]]:
             """Samples; see the protocol."""
-            groups = super().generate(prompts, n, sampling, seed)
+            groups = super().generate(prompts, n, sampling, seeds)
             return [[dataclasses.replace(attempt, finish=Finish.STOP) for attempt in group] for group in groups]
 
     config = RunConfig(

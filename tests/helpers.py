@@ -126,15 +126,16 @@ class ScriptedPolicy:
 
     renderer: Renderer
     script: Sequence[Sequence[Sequence[str]]]
-    calls: list[tuple[list[Tokens], int, SamplingParams, int]] = field(default_factory=list)
+    calls: list[tuple[list[Tokens], int, SamplingParams, list[int]]] = field(default_factory=list)
 
     def __call__(
-        self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seed: int
+        self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seeds: Sequence[int]
     ) -> list[list[Completion]]:
         if not prompts:
             return []
         answers = self.script[len(self.calls)]
-        self.calls.append((list(prompts), n, sampling, seed))
+        self.calls.append((list(prompts), n, sampling, list(seeds)))
+        assert len(seeds) == len(prompts)
         assert [len(texts) for texts in answers] == [n] * len(prompts), "the script does not fit the call"
         return [[self._completion(text) for text in texts] for texts in answers]
 

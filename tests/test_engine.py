@@ -37,6 +37,10 @@ def score(engine: Joined, pairs: Sequence[tuple[Tokens, Tokens]], policy: Policy
     return [answer.logprobs_T for answer in engine.answer(queries)]
 
 
+def seeds_from(first: int) -> list[int]:
+    return [10 * first + i for i in range(len(PROMPTS))]
+
+
 def samples(count: int = 8, *, entropy: float = 0.0) -> list[TrainingSample]:
     rng = np.random.default_rng(0)
     result = []
@@ -73,7 +77,7 @@ def gradient(engine: Joined, batch: list[TrainingSample], normalizer: float = 1.
 def test_sampling_logprobs_equal_recomputed_ones(tiny_model: Path, share: bool, temperature: float) -> None:
     engine = build(tiny_model, temperature, share_prefixes=share)
     sampling = SamplingParams(max_tokens=12, temperature=temperature)
-    completions = engine.generate(PROMPTS, 3, sampling, seed=1)
+    completions = engine.generate(PROMPTS, 3, sampling, seeds_from(1))
     pairs = [(p, c.tokens) for p, group in zip(PROMPTS, completions, strict=True) for c in group]
     recomputed = score(engine, pairs)
     for completion, logprobs in zip([c for group in completions for c in group], recomputed, strict=True):
@@ -92,7 +96,7 @@ def test_scores_equal_those_of_a_plain_forward_pass(tiny_model: Path) -> None:
 
 def test_samples_do_not_depend_on_how_they_are_batched(tiny_model: Path) -> None:
     sampling = SamplingParams(max_tokens=10)
-    plain = build(tiny_model).generate(PROMPTS, 4, sampling, seed=3)
+    plain = build(tiny_model).generate(PROMPTS, 4, sampling, seeds_from(3))
     for settings in (
         {"decode_batch": 4},
         {"decode_batch": 3},
@@ -100,20 +104,28 @@ def test_samples_do_not_depend_on_how_they_are_batched(tiny_model: Path) -> None
         {"micro_batch_tokens": 8},
         {"share_prefixes": False},
     ):
-        other = build(tiny_model, **settings).generate(PROMPTS, 4, sampling, seed=3)
+        other = build(tiny_model, **settings).generate(PROMPTS, 4, sampling, seeds_from(3))
         assert [[c.tokens for c in group] for group in other] == [[c.tokens for c in group] for group in plain]
+
+
+def test_a_sample_depends_on_its_own_prompt_and_seed_alone(tiny_model: Path) -> None:
+    engine, sampling, seeds = build(tiny_model), SamplingParams(max_tokens=10), seeds_from(3)
+    together = engine.generate(PROMPTS, 4, sampling, seeds)
+    for prompt, seed, group in zip(PROMPTS, seeds, together, strict=True):
+        (alone,) = engine.generate([prompt], 2, sampling, [seed])
+        assert [c.tokens for c in alone] == [c.tokens for c in group[:2]]
 
 
 def test_the_seed_decides_the_samples(tiny_model: Path) -> None:
     engine, sampling = build(tiny_model), SamplingParams(max_tokens=10)
-    first = [c.tokens for group in engine.generate(PROMPTS, 4, sampling, seed=3) for c in group]
-    assert first == [c.tokens for group in engine.generate(PROMPTS, 4, sampling, seed=3) for c in group]
-    assert first != [c.tokens for group in engine.generate(PROMPTS, 4, sampling, seed=4) for c in group]
+    first = [c.tokens for group in engine.generate(PROMPTS, 4, sampling, seeds_from(3)) for c in group]
+    assert first == [c.tokens for group in engine.generate(PROMPTS, 4, sampling, seeds_from(3)) for c in group]
+    assert first != [c.tokens for group in engine.generate(PROMPTS, 4, sampling, seeds_from(4)) for c in group]
 
 
 def test_samples_follow_the_models_distribution(tiny_model: Path) -> None:
     engine = build(tiny_model)
-    drawn = engine.generate([PROMPTS[0]], 4000, SamplingParams(max_tokens=1), seed=0)[0]
+    drawn = engine.generate([PROMPTS[0]], 4000, SamplingParams(max_tokens=1), seeds=[0])[0]
     counts = np.bincount([c.tokens[0] for c in drawn], minlength=200)
     with torch.no_grad():
         expected = torch.softmax(inner(engine)._model(torch.tensor([PROMPTS[0]])).logits[0, -1], -1).numpy()
@@ -124,7 +136,7 @@ def test_samples_follow_the_models_distribution(tiny_model: Path) -> None:
 
 def test_greedy_sampling_takes_the_most_likely_token(tiny_model: Path) -> None:
     engine = build(tiny_model)
-    completion = engine.generate([PROMPTS[1]], 1, SamplingParams(max_tokens=5, temperature=0.0), seed=0)[0][0]
+    completion = engine.generate([PROMPTS[1]], 1, SamplingParams(max_tokens=5, temperature=0.0), seeds=[0])[0][0]
     tokens = list(PROMPTS[1])
     for token in completion.tokens:
         with torch.no_grad():
@@ -137,7 +149,7 @@ def test_a_completion_ends_with_its_stop_token_or_is_marked_as_cut(tiny_model: P
     stops = set(range(0, 200))
     engine.renderer.stop_tokens = tuple(stops)
     finished = {Finish.STOP: 0, Finish.LENGTH: 0}
-    for completion in engine.generate([PROMPTS[0]], 64, SamplingParams(max_tokens=6), seed=0)[0]:
+    for completion in engine.generate([PROMPTS[0]], 64, SamplingParams(max_tokens=6), seeds=[0])[0]:
         finished[completion.finish] += 1
         assert (completion.tokens[-1] in stops) == (completion.finish == Finish.STOP)
         assert stops.isdisjoint(completion.tokens[:-1])
@@ -319,7 +331,7 @@ def test_gradient_checkpointing_gives_the_same_gradient(tiny_model: Path) -> Non
 
 def test_bfloat16_runs_and_reports_its_sampler_gap(tiny_model: Path) -> None:
     engine = build(tiny_model, dtype="bfloat16")
-    completion = engine.generate([PROMPTS[0]], 1, SamplingParams(max_tokens=6), seed=0)[0][0]
+    completion = engine.generate([PROMPTS[0]], 1, SamplingParams(max_tokens=6), seeds=[0])[0][0]
     batch = [
         TrainingSample(
             prompt_tokens=PROMPTS[0],

@@ -113,8 +113,21 @@ def test_the_policys_own_feedback_is_asked_for_as_feedback_modelling_trains_it(r
     assert good.completion is not None
     assert good.completion.tokens == renderer.completion("too small")
     assert empty == FeedbackFailure(cause="empty", reason="the policy wrote nothing", source="self")
-    ((prompts, n, used, seed),) = policy.calls
-    assert (len(prompts), n, used, seed) == (2, 1, sampling, 7)
+    ((prompts, n, used, seeds),) = policy.calls
+    assert (len(prompts), n, used) == (2, 1, sampling)
+    assert len(set(seeds)) == 2
+
+
+def test_which_other_requests_are_made_does_not_change_what_the_policys_own_feedback_draws(renderer: Renderer) -> None:
+    def seeds(*requests: FeedbackRequest) -> list[int]:
+        policy = ScriptedPolicy(renderer=renderer, script=[[["no"]] * len(requests)])
+        SelfSource(policy, renderer, SamplingParams(max_tokens=16), 1000).feedback(requests, 7)
+        return policy.calls[0][3]
+
+    one, two = make_request(0, attempt="one"), make_request(1, attempt="two")
+    assert seeds(one, two)[1:] == seeds(two)
+    # A small task may pose one problem to two groups of a batch.
+    assert len(set(seeds(one, one))) == 2
 
 
 def test_a_request_that_exceeds_the_context_is_a_failure_and_the_others_are_asked(renderer: Renderer) -> None:

@@ -291,10 +291,21 @@ def test_every_turn_samples_with_a_seed_of_its_own_that_follows_from_the_seed_gi
     def seeds(seed: int) -> list[int]:
         collector, policy, _ = make_collector(renderer, [[[WRONG]], [[WRONG]], [[WRONG]]], ["a", "b"], horizon=3)
         collector.collect([PROBLEM], 1, 1.0, seed)
-        return [seed for _, _, _, seed in policy.calls]
+        return [seed for _, _, _, (seed,) in policy.calls]
 
     assert seeds(1) == seeds(1)
     assert len({*seeds(1), *seeds(2)}) == 6
+
+
+def test_an_episode_draws_the_same_whichever_of_the_others_go_on(renderer: Renderer) -> None:
+    def second_turn_seeds(*attempts: str) -> list[int]:
+        wrong = sum(attempt == WRONG for attempt in attempts)
+        script = [[list(attempts)], [[WRONG]] * wrong]
+        collector, policy, _ = make_collector(renderer, script, ["No."] * wrong)
+        collector.collect([PROBLEM], len(attempts), 1.0, 7)
+        return policy.calls[1][3]
+
+    assert second_turn_seeds(WRONG, WRONG, WRONG)[2:] == second_turn_seeds(RIGHT, RIGHT, WRONG)
 
 
 def test_an_attempts_control_tokens_are_no_part_of_its_text(renderer: Renderer) -> None:

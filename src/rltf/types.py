@@ -169,9 +169,9 @@ class Generate(Protocol):
     """The only thing that judges and rollouts know of an engine."""
 
     def __call__(
-        self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seed: int
+        self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seeds: Sequence[int]
     ) -> list[list[Completion]]:
-        """`n` completions of each prompt."""
+        """`n` completions of each prompt, drawn from the prompt's own seed."""
         ...
 
 

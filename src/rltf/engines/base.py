@@ -44,10 +44,14 @@ class Sampler(Protocol):
         ...
 
     def generate(
-        self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seed: int
+        self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seeds: Sequence[int]
     ) -> list[list[Completion]]:
         """`n` completions of each prompt, each with its log-probabilities under, and the version of, the policy that
-        wrote it."""
+        wrote it.
+
+        One seed per prompt: with the same weights, prompt and seed, its sample k is the same, whatever the other
+        prompts are and however they are batched or spread.
+        """
         ...
 
     def close(self) -> None:
@@ -119,7 +123,7 @@ class Engine(Learner, Protocol):
         ...
 
     def generate(
-        self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seed: int
+        self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seeds: Sequence[int]
     ) -> list[list[Completion]]:
         """See `Sampler.generate`; with the learner's newest weights."""
         ...
@@ -153,12 +157,12 @@ class Joined:
         return self.sampler.exact
 
     def generate(
-        self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seed: int
+        self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seeds: Sequence[int]
     ) -> list[list[Completion]]:
         """See `Engine`."""
         if self.sampler.version != self.learner.version:
             self.sampler.take(self.learner.weights())
-        return self.sampler.generate(prompts, n, sampling, seed)
+        return self.sampler.generate(prompts, n, sampling, seeds)
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """See `Learner`."""

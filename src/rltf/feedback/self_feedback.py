@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rltf.feedback.base import FeedbackSource
+from rltf.support.seeds import derive_seed
 from rltf.text.prompts import feedback_request
 from rltf.text.renderer import Renderer
 from rltf.types import Feedback, FeedbackFailure, FeedbackRequest, Generate, SamplingParams
@@ -25,7 +27,8 @@ class SelfSource:
         prompts = [self._renderer.prompt(feedback_request(r.messages, r.attempt)) for r in requests]
         fits = [len(prompt) + self._sampling.max_tokens <= self._context for prompt in prompts]
         asked = [prompt for prompt, fit in zip(prompts, fits, strict=True) if fit]
-        written = iter(self._generate(asked, 1, self._sampling, seed) if asked else [])
+        seeds = [own for own, fit in zip(_seeds(requests, seed), fits, strict=True) if fit]
+        written = iter(self._generate(asked, 1, self._sampling, seeds) if asked else [])
         answers: list[Feedback | FeedbackFailure] = []
         for prompt, fit in zip(prompts, fits, strict=True):
             if not fit:
@@ -40,6 +43,19 @@ class SelfSource:
             else:
                 answers.append(FeedbackFailure(cause="empty", reason="the policy wrote nothing", source=SOURCE))
         return answers
+
+
+def _seeds(requests: Sequence[FeedbackRequest], seed: int) -> list[int]:
+    """One per request, by problem and sibling, so that no other request decides what it draws."""
+    met: Counter[tuple[str, str, int, int]] = Counter()
+    seeds = []
+    for request in requests:
+        problem = request.problem
+        key = (problem.task, problem.split, problem.index, request.sibling)
+        # A small task may pose one problem to two groups of a batch.
+        seeds.append(derive_seed(seed, *key, met[key]))
+        met[key] += 1
+    return seeds
 
 
 class SharedSource:

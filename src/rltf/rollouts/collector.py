@@ -39,6 +39,8 @@ class _Episode:
 
     rollout: Rollout
     group: RolloutGroup
+    place: int
+    """Index of the group among those collected together."""
     sibling: int
 
     @property
@@ -122,11 +124,16 @@ class RolloutCollector:
         first_prompts = [first_turn(problem) for problem in problems]
         tokens = [self.renderer.prompt(messages) for messages in first_prompts]
         check_first_prompts(problems, tokens, self.config.max_new_tokens, self.max_tokens)
-        completions = self.generate(tokens, group_size, sampling, derive_seed(seed, "turn", 0))
+        seeds = [derive_seed(seed, "turn", 0, place) for place in range(len(problems))]
+        completions = self.generate(tokens, group_size, sampling, seeds)
         groups = [RolloutGroup(problem=problem, rollouts=[]) for problem in problems]
         attempts = [
-            _Attempt(_Episode(Rollout(problem=group.problem, turns=[]), group, sibling), messages, prompt, completion)
-            for group, messages, prompt, siblings in zip(groups, first_prompts, tokens, completions, strict=True)
+            _Attempt(
+                _Episode(Rollout(problem=group.problem, turns=[]), group, place, sibling), messages, prompt, completion
+            )
+            for place, (group, messages, prompt, siblings) in enumerate(
+                zip(groups, first_prompts, tokens, completions, strict=True)
+            )
             for sibling, completion in enumerate(siblings)
         ]
         going_on = self._score(attempts, derive_seed(feedback_seed, "score", 0))
@@ -138,7 +145,11 @@ class RolloutCollector:
 
     def revise(self, groups: Sequence[RolloutGroup], temperature: float, seed: int) -> None:
         """Goes on with groups whose rollouts have a first attempt with feedback on it."""
-        episodes = [_Episode(rollout, group, i) for group in groups for i, rollout in enumerate(group.rollouts)]
+        episodes = [
+            _Episode(rollout, group, place, sibling)
+            for place, group in enumerate(groups)
+            for sibling, rollout in enumerate(group.rollouts)
+        ]
         self._go_on(self._those_that_go_on(episodes, 0), temperature, seed, seed)
 
     def _go_on(self, going_on: Sequence[_Episode], temperature: float, seed: int, feedback_seed: int) -> None:
@@ -170,7 +181,9 @@ class RolloutCollector:
                 asked.append((episode, messages, prompt))
         if not asked:
             return []
-        completions = self.generate([prompt for *_, prompt in asked], 1, sampling, seed)
+        # By place and sibling: which of the others go on does not change what an episode draws.
+        seeds = [derive_seed(seed, episode.place, episode.sibling) for episode, *_ in asked]
+        completions = self.generate([prompt for *_, prompt in asked], 1, sampling, seeds)
         forgets = self.config.conversation == "newest"
         return [
             _Attempt(episode, messages, prompt, completion, episode.rollout.turns[0].messages if forgets else None)

@@ -31,7 +31,7 @@ class TorchSampler:
         self.version = weights.version
 
     def generate(
-        self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seed: int
+        self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seeds: Sequence[int]
     ) -> list[list[Completion]]:
         """Samples; see the protocol."""
         if not prompts:
@@ -42,7 +42,7 @@ class TorchSampler:
             prompts,
             n,
             sampling,
-            seed,
+            seeds,
             stop_tokens=self._renderer.stop_tokens,
             share=self._config.share_prefixes,
             token_budget=self._token_budget,

@@ -13,6 +13,8 @@ from transformers.utils import logging as transformers_logging
 
 from rltf.builtin import builtin_directory
 from rltf.config import LoraConfig, TorchEngineConfig
+from rltf.config.engines import BUILTIN, SMOLLM2
+from rltf.engines.torch.pretrained import gguf_directory, is_gguf, smollm2_directory
 from rltf.support.errors import UserError
 from rltf.text.renderer import Renderer
 from rltf.types import Message
@@ -44,9 +46,13 @@ def pick_device(name: str) -> torch.device:
 
 
 def source_of(model: str) -> str:
-    """The directory or hub name behind `engine.model`."""
-    if model == "builtin":
+    """The directory or hub name behind `engine.model`. A GGUF file, or `smollm2`, is converted on first use."""
+    if model == BUILTIN:
         return str(builtin_directory())
+    if model == SMOLLM2:
+        return str(smollm2_directory())
+    if is_gguf(model) and not Path(model).is_dir():
+        return str(gguf_directory(model))
     try:
         path = Path(model).expanduser()
         is_directory = path.is_dir()

@@ -13,7 +13,8 @@ from transformers.cache_utils import Cache, DynamicLayer
 from rltf.engines.packing import Layout, TokenSequence, micro_batches, separate, share_prefixes
 from rltf.engines.torch.forward import forward, to_device
 from rltf.support.errors import UserError
-from rltf.types import Completion, Finish, SamplingParams, Tokens
+from rltf.support.seeds import derive_seed
+from rltf.types import Completion, Finish, FloatArray, SamplingParams, Tokens
 
 _DROP_BELOW = 0.75
 """Finished rows are dropped once the live ones are fewer than this share of the batch: a drop copies the cache."""
@@ -26,7 +27,7 @@ def generate(
     prompts: Sequence[Tokens],
     n: int,
     sampling: SamplingParams,
-    seed: int,
+    seeds: Sequence[int],
     *,
     stop_tokens: Sequence[int],
     share: bool,
@@ -35,10 +36,10 @@ def generate(
 ) -> list[list[Completion]]:
     """`n` completions per prompt; see `engines.base.Engine.generate`.
 
-    Completion k of prompt i reads only its own column of uniform numbers, so neither the batching nor the
-    moment at which a neighbour finishes decides what it draws.
+    Completion k of a prompt reads only its own uniform numbers, so neither the batching nor the moment at which a
+    neighbour finishes decides what it draws.
     """
-    uniforms = np.random.default_rng(seed).random((len(prompts), n, sampling.max_tokens), dtype=np.float32)
+    uniforms = np.stack([_uniforms(seed, n, sampling.max_tokens) for seed in seeds])
     sequences = [TokenSequence(prompt=prompt) for prompt in prompts]
     clusters = share_prefixes(sequences) if share else separate(sequences)
     stops = torch.tensor(list(stop_tokens), device=device)
@@ -53,6 +54,12 @@ def generate(
             for row, member in enumerate(layout.members):
                 results[member] += completions[row * size : (row + 1) * size]
     return results
+
+
+def _uniforms(seed: int, n: int, columns: int) -> FloatArray:
+    """What `n` samples of one prompt draw from, shape `[n, columns]`. More samples change no earlier one."""
+    generators = (np.random.default_rng(derive_seed(seed, "sample", k)) for k in range(n))
+    return np.stack([generator.random(columns, dtype=np.float32) for generator in generators])
 
 
 class _Decoder:
