@@ -484,10 +484,10 @@ def test_the_averaged_policy_follows_slowly_and_survives_a_checkpoint(
 def test_each_completion_says_which_version_of_the_policy_wrote_it(tiny_model: Path) -> None:
     engine = build(tiny_model)
     sampling = SamplingParams(max_tokens=3)
-    assert engine.generate([PROMPTS[0]], 1, sampling, seed=0)[0][0].version == 0
+    assert engine.generate([PROMPTS[0]], 1, sampling, seeds=[0])[0][0].version == 0
     engine.forward_backward(samples(), 8.0)
     engine.optim_step(1e-3)
-    assert engine.generate([PROMPTS[0]], 1, sampling, seed=0)[0][0].version == 1
+    assert engine.generate([PROMPTS[0]], 1, sampling, seeds=[0])[0][0].version == 1
 
 
 def sample(**parts: Any) -> TrainingSample:
