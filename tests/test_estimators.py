@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import floats, make_group, make_rollout, make_turn, objective_config
+from helpers import PROMPTS, floats, make_group, make_rollout, make_turn, objective_config
 from torch import Tensor
 
 from rltf.engines.losses import TokenBatch, token_loss
@@ -96,7 +96,7 @@ class Episodes:
     def expected_update(self, renderer: Renderer, group_size: int, name: str, **settings: Any) -> Tensor:
         """The exact expectation of the direction in which a step on one group moves the parameters."""
         objective = build_objective(
-            objective_config(name, **{"format_penalty": FORMAT_PENALTY, "gamma": 0.0, **settings}), renderer
+            objective_config(name, **{"format_penalty": FORMAT_PENALTY, "gamma": 0.0, **settings}), renderer, PROMPTS
         )
         rollouts = list(episodes(horizon=self.horizon, early_termination=self.early_termination))
         assert sum(probability for probability, _ in rollouts) == pytest.approx(1.0)

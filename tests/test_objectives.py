@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import KnownTurn, answers_to, floats, make_group, make_rollout, make_turn, objective_config
+from helpers import PROMPTS, KnownTurn, answers_to, floats, make_group, make_rollout, make_turn, objective_config
 
 from rltf.config.load import validate_config
 from rltf.objectives import build_objective
-from rltf.text.prompts import FEEDBACK_REQUEST, feedback_request
 from rltf.text.renderer import Renderer
 from rltf.types import (
     Answer,
@@ -69,7 +68,7 @@ def first_turns(group: RolloutGroup) -> RolloutGroup:
 def samples_of(
     renderer: Renderer, name: str, group: RolloutGroup, progress: float = 0.0, **settings: Any
 ) -> list[TrainingSample]:
-    objective = build_objective(objective_config(name, **settings), renderer)
+    objective = build_objective(objective_config(name, **settings), renderer, PROMPTS)
     return objective.samples(group, progress, answers_to(objective, group))
 
 
@@ -353,7 +352,7 @@ BY_TEACHER = {"logprob_floor": None, "ratio": "cispo", "ratio_denominator": "fee
 def test_an_objective_asks_for_exactly_what_it_reads(
     renderer: Renderer, name: str, settings: dict[str, Any], student: int, initial: int
 ) -> None:
-    objective = build_objective(objective_config(name, **settings), renderer)
+    objective = build_objective(objective_config(name, **settings), renderer, PROMPTS)
     group = first_turns(mixed_group()) if name == "grpo" else mixed_group()
     queries = objective.queries(group)
     assert len(set(queries)) == len(queries), "terms that ask the same are answered once"
@@ -437,7 +436,7 @@ def test_at_a_horizon_of_three_every_feedback_is_predicted_from_its_own_turn(ren
     for sample in samples:
         assert renderer.text(sample.completion_tokens) == f"feedback {sample.turn}"
         asked = (*QUESTION, Message(role="user", content=f"turn {sample.turn}"))
-        assert sample.prompt_tokens == renderer.prompt(feedback_request(asked, "an attempt"))
+        assert sample.prompt_tokens == renderer.prompt(PROMPTS.feedback_request(asked, "an attempt"))
 
 
 def test_feedback_modelling_predicts_the_stored_feedback_from_the_attempt(renderer: Renderer) -> None:
@@ -448,10 +447,10 @@ def test_feedback_modelling_predicts_the_stored_feedback_from_the_attempt(render
         "There is no answer.",
     ]
     for sample, attempt in zip(samples, ("first of 1", "first of 2"), strict=True):
-        assert sample.prompt_tokens == renderer.prompt(feedback_request(QUESTION, attempt))
+        assert sample.prompt_tokens == renderer.prompt(PROMPTS.feedback_request(QUESTION, attempt))
         prompt = renderer.text(sample.prompt_tokens)
         assert attempt in prompt
-        assert FEEDBACK_REQUEST in prompt
+        assert PROMPTS.texts.feedback_request in prompt
         assert (sample.loss, sample.old_logprobs) == ("cross_entropy", None)
 
 

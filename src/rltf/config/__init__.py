@@ -16,6 +16,7 @@ from rltf.config.objectives import (
     RltfSdConfig,
     RltfSdFmConfig,
 )
+from rltf.config.prompts import PromptsConfig
 from rltf.config.run import EvaluationConfig, RolloutConfig, RunConfig, TrainerConfig
 from rltf.config.section import Section
 from rltf.config.tasks import (
@@ -58,6 +59,7 @@ __all__ = [
     "ObjectiveConfig",
     "PartConfig",
     "PolicyGradientConfig",
+    "PromptsConfig",
     "PuzzleConfig",
     "PythonConfig",
     "RejectionSamplingConfig",

@@ -6,12 +6,13 @@ from rltf.objectives.distillation import AgainstBaseline, Distillation, correct_
 from rltf.objectives.feedback_modelling import FeedbackModelling
 from rltf.objectives.policy_gradient import PolicyGradient
 from rltf.objectives.self_feedback import SelfFeedback
+from rltf.text.prompts import Prompts
 from rltf.text.renderer import Renderer
 
 __all__ = ["Answers", "Objective", "Term", "build_objective"]
 
 
-def build_objective(config: ObjectiveConfig, renderer: Renderer) -> Objective:
+def build_objective(config: ObjectiveConfig, renderer: Renderer, prompts: Prompts) -> Objective:
     """The method that the config names."""
     terms: list[Term] = [PolicyGradient(config)]
     if config.self_feedback_coefficient > 0:
@@ -24,5 +25,5 @@ def build_objective(config: ObjectiveConfig, renderer: Renderer) -> Objective:
         case _:
             pass
     if isinstance(config, RltfFmConfig | RltfSdFmConfig):
-        terms.append(FeedbackModelling(config.fm, renderer))
+        terms.append(FeedbackModelling(config.fm, renderer, prompts))
     return Objective(terms=tuple(terms))

@@ -24,6 +24,7 @@ from rltf.rollouts.collector import RolloutCollector
 from rltf.runs.directory import RunDir
 from rltf.tasks.base import INCORRECT_FEEDBACK, Task
 from rltf.tasks.mixture import parts_of
+from rltf.text.prompts import Prompts
 from rltf.types import RolloutGroup, Split, TrainingSample
 
 EXAMPLES = 3
@@ -77,7 +78,7 @@ class Trainer:
     _alarm: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._objective = build_objective(self.config.objective, self.engine.renderer)
+        self._objective = build_objective(self.config.objective, self.engine.renderer, Prompts(self.config.prompts))
 
     def run(self) -> dict[str, Any]:
         """Trains to the end and returns the summary. Raises `Interrupted` once a requested stop is saved."""
