@@ -59,6 +59,7 @@ from rltf.config import (
     BinaryMatrixConfig,
     EvaluationConfig,
     GrpoConfig,
+    PromptsConfig,
     RolloutConfig,
     RunConfig,
     TorchEngineConfig,
@@ -66,7 +67,7 @@ from rltf.config import (
 )
 from rltf.runs.provenance import environment
 from rltf.tasks import BinaryMatrix
-from rltf.text.prompts import first_turn
+from rltf.text.prompts import Prompts
 from rltf.types import Completion, Finish, Problem, SamplingParams, Score, Tokens
 
 _LIBRARIES = {
@@ -499,7 +500,7 @@ def prompt_tokens(work: Workload) -> float:
     tokenizer = AutoTokenizer.from_pretrained(work.model)
     renderer, task = Renderer(tokenizer, [tokenizer.eos_token_id]), PseudoRandomRewards(work.task)
     problems = [task.problem("train", index) for index in range(work.prompts)]
-    return statistics.mean(len(renderer.prompt(first_turn(problem))) for problem in problems)
+    return statistics.mean(len(renderer.prompt(Prompts(PromptsConfig()).first_turn(problem))) for problem in problems)
 
 
 def in_own_process(function: Callable[..., T], *arguments: Any) -> T:

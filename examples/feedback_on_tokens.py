@@ -12,7 +12,6 @@ from __future__ import annotations
 import numpy as np
 
 import rltf
-from rltf.text.prompts import next_turn
 
 
 class Settings(rltf.Section):
@@ -34,7 +33,7 @@ class FeedbackOnTokens(rltf.Term):
         first = rollout.turns[0]
         if not isinstance(first.feedback, rltf.Feedback):
             return None
-        messages = next_turn(
+        messages = self.context.prompts.next_turn(
             rollout.problem, first.messages, first.text, first.feedback.text, self.context.conversation
         )
         prompt = self.context.renderer.prompt(messages)

@@ -12,9 +12,10 @@ from pydantic import TypeAdapter
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from rltf.config import ObjectiveConfig
+from rltf.config import ObjectiveConfig, PromptsConfig
 from rltf.objectives import Context, Objective
-from rltf.text.prompts import FEEDBACK_REQUEST, SECOND_TURN, SINGLE_MESSAGE
+from rltf.support.templates import without_fields
+from rltf.text.prompts import Prompts
 from rltf.text.renderer import Renderer
 from rltf.types import (
     Answer,
@@ -40,6 +41,8 @@ from rltf.workshops.schooling.tokenizer import train_tokenizer
 
 _OBJECTIVE: TypeAdapter[ObjectiveConfig] = TypeAdapter(ObjectiveConfig)
 PROBLEM = Problem(task="toy", split="train", index=0, prompt="What?", answer="that")
+PROMPTS = Prompts(PromptsConfig())
+"""The default texts."""
 
 
 def floats(values: ArrayLike) -> FloatArray:
@@ -111,7 +114,7 @@ def make_group(*rollouts: Rollout) -> RolloutGroup:
 
 
 def make_context(renderer: Renderer) -> Context:
-    return Context(renderer=renderer, conversation="continued", max_tokens=512)
+    return Context(renderer=renderer, prompts=PROMPTS, conversation="continued", max_tokens=512)
 
 
 def objective_config(name: str, **settings: Any) -> ObjectiveConfig:
@@ -171,8 +174,8 @@ class ScriptedJudge:
 def builtin_tokenizer() -> Any:
     """The built-in model's kind of tokenizer, without the built-in model."""
     texts = list(MatrixSpeaker().vocabulary())
-    for template in (SECOND_TURN, SINGLE_MESSAGE, FEEDBACK_REQUEST):
-        texts += template.replace("{", "}").split("}")[::2]
+    for template in (PROMPTS.texts.revision, PROMPTS.texts.single_message, PROMPTS.texts.feedback_request):
+        texts += without_fields(template)
     return train_tokenizer(texts)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import PROBLEM, ScriptedPolicy
+from helpers import PROBLEM, PROMPTS, ScriptedPolicy
 
 from rltf.config import TorchEngineConfig
 from rltf.config.load import load_config
@@ -26,7 +26,6 @@ from rltf.feedback import (
 )
 from rltf.runs.build import without_self_share
 from rltf.support.errors import FeedbackStopped, UserError
-from rltf.text.prompts import feedback_request, first_turn
 from rltf.text.renderer import Renderer
 from rltf.types import Feedback, FeedbackFailure, FeedbackRequest, SamplingParams, Score
 
@@ -35,7 +34,9 @@ WRONG = Score(reward=0.0, correct=False, well_formed=True, answer="x", explanati
 
 def make_request(problem: int = 0, sibling: int = 0, attempt: str = "y") -> FeedbackRequest:
     chosen = replace(PROBLEM, index=problem, answer=f"gold {problem}")
-    return FeedbackRequest(problem=chosen, attempt=attempt, score=WRONG, messages=first_turn(chosen), sibling=sibling)
+    return FeedbackRequest(
+        problem=chosen, attempt=attempt, score=WRONG, messages=PROMPTS.first_turn(chosen), sibling=sibling
+    )
 
 
 class Echo:
@@ -106,10 +107,10 @@ def test_the_policys_own_feedback_is_asked_for_as_feedback_modelling_trains_it(r
     policy = ScriptedPolicy(renderer=renderer, script=[[["too small"], ["  "]]])
     sampling = SamplingParams(max_tokens=16)
     requests = [make_request(0, attempt="one"), make_request(1, attempt="two")]
-    good, empty = SelfSource(policy, renderer, sampling, 1000).feedback(requests, 7)
+    good, empty = SelfSource(policy, renderer, PROMPTS, sampling, 1000).feedback(requests, 7)
     assert isinstance(good, Feedback)
     assert (good.text, good.source) == ("too small", "self")
-    assert good.prompt_tokens == renderer.prompt(feedback_request(requests[0].messages, "one"))
+    assert good.prompt_tokens == renderer.prompt(PROMPTS.feedback_request(requests[0].messages, "one"))
     assert good.completion is not None
     assert good.completion.tokens == renderer.completion("too small")
     assert empty == FeedbackFailure(cause="empty", reason="the policy wrote nothing", source="self")
@@ -121,7 +122,7 @@ def test_the_policys_own_feedback_is_asked_for_as_feedback_modelling_trains_it(r
 def test_which_other_requests_are_made_does_not_change_what_the_policys_own_feedback_draws(renderer: Renderer) -> None:
     def seeds(*requests: FeedbackRequest) -> list[int]:
         policy = ScriptedPolicy(renderer=renderer, script=[[["no"]] * len(requests)])
-        SelfSource(policy, renderer, SamplingParams(max_tokens=16), 1000).feedback(requests, 7)
+        SelfSource(policy, renderer, PROMPTS, SamplingParams(max_tokens=16), 1000).feedback(requests, 7)
         return policy.calls[0][3]
 
     one, two = make_request(0, attempt="one"), make_request(1, attempt="two")
@@ -133,8 +134,8 @@ def test_which_other_requests_are_made_does_not_change_what_the_policys_own_feed
 def test_a_request_that_exceeds_the_context_is_a_failure_and_the_others_are_asked(renderer: Renderer) -> None:
     policy = ScriptedPolicy(renderer=renderer, script=[[["fine"]]])
     long, short = make_request(0, attempt="far " * 200), make_request(0, attempt="y")
-    context = len(renderer.prompt(feedback_request(short.messages, "y"))) + 16
-    judge = SelfSource(policy, renderer, SamplingParams(max_tokens=16), context)
+    context = len(renderer.prompt(PROMPTS.feedback_request(short.messages, "y"))) + 16
+    judge = SelfSource(policy, renderer, PROMPTS, SamplingParams(max_tokens=16), context)
     failure, answer = judge.feedback([long, short], 0)
     assert failure == FeedbackFailure(cause="context", reason="the request exceeds the model's context", source="self")
     assert isinstance(answer, Feedback)

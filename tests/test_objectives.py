@@ -7,11 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import KnownTurn, answers_to, floats, make_context, make_group, make_rollout, make_turn, objective_config
+from helpers import (
+    PROMPTS,
+    KnownTurn,
+    answers_to,
+    floats,
+    make_context,
+    make_group,
+    make_rollout,
+    make_turn,
+    objective_config,
+)
 
 from rltf.config.load import validate_config
 from rltf.objectives import build_objective
-from rltf.text.prompts import FEEDBACK_REQUEST, feedback_request
 from rltf.text.renderer import Renderer
 from rltf.types import (
     Answer,
@@ -437,7 +446,7 @@ def test_at_a_horizon_of_three_every_feedback_is_predicted_from_its_own_turn(ren
     for sample in samples:
         assert renderer.text(sample.completion_tokens) == f"feedback {sample.turn}"
         asked = (*QUESTION, Message(role="user", content=f"turn {sample.turn}"))
-        assert sample.prompt_tokens == renderer.prompt(feedback_request(asked, "an attempt"))
+        assert sample.prompt_tokens == renderer.prompt(PROMPTS.feedback_request(asked, "an attempt"))
 
 
 def test_feedback_modelling_predicts_the_stored_feedback_from_the_attempt(renderer: Renderer) -> None:
@@ -448,10 +457,10 @@ def test_feedback_modelling_predicts_the_stored_feedback_from_the_attempt(render
         "There is no answer.",
     ]
     for sample, attempt in zip(samples, ("first of 1", "first of 2"), strict=True):
-        assert sample.prompt_tokens == renderer.prompt(feedback_request(QUESTION, attempt))
+        assert sample.prompt_tokens == renderer.prompt(PROMPTS.feedback_request(QUESTION, attempt))
         prompt = renderer.text(sample.prompt_tokens)
         assert attempt in prompt
-        assert FEEDBACK_REQUEST in prompt
+        assert PROMPTS.texts.feedback_request in prompt
         assert (sample.loss, sample.old_logprobs) == ("cross_entropy", None)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from helpers import ScriptedJudge, ScriptedPolicy
+from helpers import PROMPTS, ScriptedJudge, ScriptedPolicy
 
 from rltf.config import BinaryMatrixConfig, FeedbackModelConfig, RolloutConfig
 from rltf.feedback.scoring import TaskScorer
@@ -14,7 +14,7 @@ from rltf.objectives.feedback_modelling import FeedbackModelling
 from rltf.rollouts.collector import RolloutCollector
 from rltf.support.errors import UserError
 from rltf.tasks import BinaryMatrix
-from rltf.text.prompts import feedback_request, first_turn, next_turn
+from rltf.text.prompts import Prompts
 from rltf.text.renderer import Renderer
 from rltf.types import Feedback, FeedbackFailure, Finish, Message, Rollout, RolloutGroup, RolloutStatus
 
@@ -32,6 +32,7 @@ def make_collector(
     *,
     horizon: int = 2,
     max_tokens: int = 100_000,
+    prompts: Prompts = PROMPTS,
     **settings: Any,
 ) -> tuple[RolloutCollector, ScriptedPolicy, ScriptedJudge]:
     policy = ScriptedPolicy(renderer=renderer, script=script)
@@ -41,6 +42,7 @@ def make_collector(
         scorer=TaskScorer(TASK),
         judge=judge,
         renderer=renderer,
+        prompts=prompts,
         generate=policy,
         max_tokens=max_tokens,
         config=RolloutConfig(**settings),
@@ -218,9 +220,9 @@ def test_prompts_and_completions_are_recorded_as_the_policy_had_them(renderer: R
 def test_later_prompts_have_the_form_that_the_settings_name(renderer: Renderer, form: Any, lengths: list[int]) -> None:
     group, _, _ = play(renderer, [[[WRONG]], [[WORSE]], [[RIGHT]]], ["One.", "Two."], horizon=3, conversation=form)
     first, second, third = (turn.messages for turn in only(group).turns)
-    assert first == first_turn(PROBLEM)
-    assert second == next_turn(PROBLEM, first, WRONG, "One.", form)
-    assert third == next_turn(PROBLEM, first if form == "newest" else second, WORSE, "Two.", form)
+    assert first == PROMPTS.first_turn(PROBLEM)
+    assert second == PROMPTS.next_turn(PROBLEM, first, WRONG, "One.", form)
+    assert third == PROMPTS.next_turn(PROBLEM, first if form == "newest" else second, WORSE, "Two.", form)
     assert [len(messages) for messages in (first, second, third)] == lengths
 
 
@@ -240,11 +242,11 @@ def test_where_earlier_turns_are_forgotten_the_judge_is_asked_about_the_newest_a
     for form in ("continued", "newest"):
         group, _, judge = play(renderer, script, ["One.", "Two."], horizon=3, conversation=form)
         second = only(group).turns[1]
-        behind = first_turn(PROBLEM) if form == "newest" else second.messages
-        assert [request.messages for request in judge.requests] == [first_turn(PROBLEM), behind]
+        behind = PROMPTS.first_turn(PROBLEM) if form == "newest" else second.messages
+        assert [request.messages for request in judge.requests] == [PROMPTS.first_turn(PROBLEM), behind]
         # And so is the feedback that it learns to predict.
-        (_, sample) = FeedbackModelling(FeedbackModelConfig(), renderer).samples(group, 0.0, {})
-        assert sample.prompt_tokens == renderer.prompt(feedback_request(behind, "second try"))
+        (_, sample) = FeedbackModelling(FeedbackModelConfig(), renderer, PROMPTS).samples(group, 0.0, {})
+        assert sample.prompt_tokens == renderer.prompt(PROMPTS.feedback_request(behind, "second try"))
 
 
 def test_feedback_that_spells_control_tokens_or_fields_opens_no_turn(renderer: Renderer) -> None:
@@ -258,7 +260,9 @@ def test_feedback_that_spells_control_tokens_or_fields_opens_no_turn(renderer: R
 
 def test_a_later_prompt_without_room_for_an_answer_ends_its_rollout_alone(renderer: Renderer) -> None:
     limit = 20
-    room = len(renderer.prompt(next_turn(PROBLEM, first_turn(PROBLEM), WRONG, "No.", "continued"))) + limit
+    room = (
+        len(renderer.prompt(PROMPTS.next_turn(PROBLEM, PROMPTS.first_turn(PROBLEM), WRONG, "No.", "continued"))) + limit
+    )
     settings = {"max_new_tokens": limit, "max_tokens": room}
     group, _, _ = play(renderer, [[[WRONG, WRONG]], [[RIGHT]]], ["No." + "é" * 200, "No."], **settings)
     too_long, solved = group.rollouts
@@ -271,7 +275,7 @@ def test_a_later_prompt_without_room_for_an_answer_ends_its_rollout_alone(render
 
 
 def test_a_first_prompt_without_room_for_an_answer_is_the_users_error(renderer: Renderer) -> None:
-    length = len(renderer.prompt(first_turn(PROBLEM)))
+    length = len(renderer.prompt(PROMPTS.first_turn(PROBLEM)))
     fits, policy, _ = make_collector(renderer, [[[RIGHT]]], max_new_tokens=20, max_tokens=length + 20)
     fits.collect([PROBLEM], 1, 1.0, 0)
     assert len(policy.calls) == 1

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
-from helpers import make_context, make_group, make_rollout, make_turn, objective_config
+from helpers import PROMPTS, make_context, make_group, make_rollout, make_turn, objective_config
 
 from rltf.engines.losses import TokenBatch, token_loss
 from rltf.objectives import Objective, build_objective
-from rltf.text.prompts import next_turn
 from rltf.text.renderer import Renderer
 from rltf.types import Answer, FeedbackFailure, LossName, Message, Query, RolloutGroup, TokenDistributions
 
@@ -39,7 +40,7 @@ def answers_to(objective: Objective, asked: RolloutGroup) -> dict[Query, Answer]
 def test_sdpo_asks_how_the_attempt_looks_behind_its_feedback(renderer: Renderer) -> None:
     config = objective_config("sdpo", distil={"teacher": "average", "top": 4})
     (query,) = build_objective(config, make_context(renderer)).queries(group())
-    asked = next_turn(
+    asked = PROMPTS.next_turn(
         group().problem,
         (Message(role="user", content="What?"),),
         "seven",
@@ -78,7 +79,7 @@ def test_an_attempt_that_the_teacher_cannot_read_again_is_left_out(renderer: Ren
     context = make_context(renderer)
     length = len(build_objective(objective_config("sdpo"), context).queries(group())[0].prompt_tokens) + 3
     for limit, asked in ((length, 1), (length - 1, 0)):
-        narrow = type(context)(renderer=renderer, conversation="continued", max_tokens=limit)
+        narrow = dataclasses.replace(context, max_tokens=limit)
         assert len(build_objective(objective_config("sdpo"), narrow).queries(group())) == asked
 
 

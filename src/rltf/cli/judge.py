@@ -19,6 +19,7 @@ from rltf.runs.directory import RunDir
 from rltf.runs.report import plain, transcript
 from rltf.support.errors import UserError
 from rltf.support.seeds import derive_seed
+from rltf.text.prompts import Prompts
 
 
 def try_command(task: str, count: int, settings: Sequence[str]) -> None:
@@ -33,6 +34,7 @@ def try_command(task: str, count: int, settings: Sequence[str]) -> None:
         scorer=build_scorer(config, problems, Path()),
         judge=judge,
         renderer=engine.renderer,
+        prompts=Prompts(config.prompts),
         generate=engine.generate,
         max_tokens=engine.max_tokens,
         config=config.rollout.model_copy(update={"feedback_on_last": True, "feedback_on_correct": True}),

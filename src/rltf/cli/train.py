@@ -32,7 +32,7 @@ from rltf.runs.trainer import Interrupted
 from rltf.support.errors import UserError
 from rltf.tasks import Task
 from rltf.tasks.mixture import parts_of
-from rltf.text.prompts import first_turn
+from rltf.text.prompts import Prompts
 
 RUNS = Path("runs")
 INPUTS = "inputs.json"
@@ -178,5 +178,5 @@ def _check_task(task: Task) -> None:
 def _check_prompt(config: RunConfig, task: Task, engine: Engine) -> None:
     """Finds an attempt's limit that the model's context cannot hold before a directory is made."""
     problem = task.problem("test", 0)
-    prompt = engine.renderer.prompt(first_turn(problem))
+    prompt = engine.renderer.prompt(Prompts(config.prompts).first_turn(problem))
     check_first_prompts([problem], [prompt], config.rollout.max_new_tokens, engine.max_tokens)

@@ -20,6 +20,7 @@ from rltf.config.objectives import (
     TokenDistillationConfig,
     UserMethodConfig,
 )
+from rltf.config.prompts import PromptsConfig
 from rltf.config.run import EvaluationConfig, RolloutConfig, RunConfig, TrainerConfig
 from rltf.config.section import Section
 from rltf.config.tasks import (
@@ -62,6 +63,7 @@ __all__ = [
     "ObjectiveConfig",
     "PartConfig",
     "PolicyGradientConfig",
+    "PromptsConfig",
     "PuzzleConfig",
     "PythonConfig",
     "RejectionSamplingConfig",

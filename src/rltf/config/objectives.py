@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rltf.config.section import Positive, Probability, Rate, Section
 from rltf.config.table import Table
+from rltf.support.templates import fields
 from rltf.types import Policy
 
 
@@ -200,9 +201,8 @@ class SdftConfig(PolicyGradientConfig):
     @field_validator("demonstration")
     @classmethod
     def _fields(cls, text: str) -> str:
-        missing = [name for name in ("{question}", "{answer}") if name not in text]
-        if missing:
-            raise ValueError(f"holds no {missing[0]}; add it")
+        if fields(text) != {"question", "answer"}:
+            raise ValueError("needs the fields {question} and {answer}, and no other")
         return text
 
 

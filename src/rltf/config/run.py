@@ -15,6 +15,7 @@ from rltf.config.engines import EngineConfig, TorchEngineConfig
 from rltf.config.feedback import FeedbackConfig, JudgeConfig
 from rltf.config.log import LogConfig
 from rltf.config.objectives import ObjectiveConfig, RltfSdConfig, RltfSdFmConfig
+from rltf.config.prompts import PromptsConfig
 from rltf.config.section import NonNegative, Positive, Rate, Section
 from rltf.config.tasks import BinaryMatrixConfig, MixtureConfig, TaskConfig, default_name, single_tasks
 
@@ -133,6 +134,7 @@ class RunConfig(Section):
     feedback: FeedbackConfig = FeedbackConfig()
     judge: JudgeConfig = JudgeConfig()
     log: LogConfig = LogConfig()
+    prompts: PromptsConfig = PromptsConfig()
     rollout: RolloutConfig = RolloutConfig()
     objective: ObjectiveConfig = RltfSdConfig()
     engine: EngineConfig = TorchEngineConfig()
@@ -161,6 +163,19 @@ class RunConfig(Section):
             raise ValueError(
                 f"feedback.level={level}: {self.task.name} gives no {level.removesuffix('s')}s, {giver} alone does; "
                 "set feedback.level=located"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _read_prompts(self) -> RunConfig:
+        form, texts = self.rollout.conversation, type(self.prompts).model_fields
+        unread, mend = (
+            ("revision", "continued or newest") if form == "single_message" else ("single_message", "single_message")
+        )
+        if getattr(self.prompts, unread) != texts[unread].default:
+            raise ValueError(
+                f"prompts.{unread} is not read with rollout.conversation={form}; set that to {mend}, or "
+                f"prompts.{unread}=none"
             )
         return self
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rltf.feedback.base import FeedbackSource
 from rltf.support.seeds import derive_seed
-from rltf.text.prompts import feedback_request
+from rltf.text.prompts import Prompts
 from rltf.text.renderer import Renderer
 from rltf.types import Feedback, FeedbackFailure, FeedbackRequest, Generate, SamplingParams
 
@@ -17,14 +17,16 @@ SOURCE = "self"
 class SelfSource:
     """Asks the policy what is wrong with its attempt, in the form that feedback modelling trains."""
 
-    def __init__(self, generate: Generate, renderer: Renderer, sampling: SamplingParams, context: int) -> None:
+    def __init__(
+        self, generate: Generate, renderer: Renderer, prompts: Prompts, sampling: SamplingParams, context: int
+    ) -> None:
         """`context` is the longest sequence that the model takes."""
-        self._generate, self._renderer = generate, renderer
+        self._generate, self._renderer, self._prompts = generate, renderer, prompts
         self._sampling, self._context = sampling, context
 
     def feedback(self, requests: Sequence[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
         """One sample per request. It sees neither the score nor the gold answer."""
-        prompts = [self._renderer.prompt(feedback_request(r.messages, r.attempt)) for r in requests]
+        prompts = [self._renderer.prompt(self._prompts.feedback_request(r.messages, r.attempt)) for r in requests]
         fits = [len(prompt) + self._sampling.max_tokens <= self._context for prompt in prompts]
         asked = [prompt for prompt, fit in zip(prompts, fits, strict=True) if fit]
         seeds = [own for own, fit in zip(_seeds(requests, seed), fits, strict=True) if fit]

@@ -42,5 +42,5 @@ def build_objective(config: ObjectiveConfig, context: Context) -> Objective:
         case _:
             pass
     if isinstance(config, RltfFmConfig | RltfSdFmConfig):
-        terms.append(FeedbackModelling(config.fm, context.renderer))
+        terms.append(FeedbackModelling(config.fm, context.renderer, context.prompts))
     return Objective(terms=tuple(terms))

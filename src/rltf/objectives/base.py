@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from rltf.text.prompts import ConversationForm
+from rltf.text.prompts import ConversationForm, Prompts
 from rltf.text.renderer import Renderer
 from rltf.types import Answer, FloatArray, Query, RolloutGroup, TrainingSample
 
@@ -18,6 +18,8 @@ class Context:
 
     renderer: Renderer
     """Messages to tokens."""
+    prompts: Prompts
+    """The conversations that the policy is given."""
     conversation: ConversationForm
     """How a second prompt is put together (`rollout.conversation`)."""
     max_tokens: int

@@ -13,7 +13,7 @@ import numpy as np
 from rltf.config import FeedbackModelConfig
 from rltf.objectives.advantages import linear_schedule
 from rltf.objectives.base import Answers, Term
-from rltf.text.prompts import feedback_request
+from rltf.text.prompts import Prompts
 from rltf.text.renderer import Renderer
 from rltf.types import Feedback, RolloutGroup, TrainingSample
 
@@ -24,6 +24,7 @@ class FeedbackModelling(Term):
 
     fm: FeedbackModelConfig
     renderer: Renderer
+    prompts: Prompts
 
     def samples(self, group: RolloutGroup, progress: float, answers: Answers) -> list[TrainingSample]:
         """Samples `(f_FM(x_h, y_h) -> c_h)` for every turn that has feedback which the policy did not write itself."""
@@ -38,9 +39,10 @@ class FeedbackModelling(Term):
                     continue
                 tokens = self.renderer.completion(turn.feedback.text)
                 weight = coefficient / len(tokens) if fm.normalize == "token_mean" else coefficient
+                request = self.prompts.feedback_request(turn.feedback_messages, turn.text)
                 samples.append(
                     TrainingSample(
-                        prompt_tokens=self.renderer.prompt(feedback_request(turn.feedback_messages, turn.text)),
+                        prompt_tokens=self.renderer.prompt(request),
                         completion_tokens=tokens,
                         weights=np.full(len(tokens), weight, dtype=np.float32),
                         loss="cross_entropy",

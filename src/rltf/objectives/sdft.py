@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rltf.objectives.base import Context
-from rltf.text.prompts import substitute
+from rltf.support.templates import substitute
 from rltf.types import Message, Rollout, Tokens
 
 
@@ -24,4 +24,5 @@ class AfterDemonstration:
     def __call__(self, rollout: Rollout) -> Tokens:
         """Never None: every problem has an answer."""
         fields = {"question": rollout.problem.prompt, "answer": rollout.problem.answer}
-        return self.context.renderer.prompt((Message(role="user", content=substitute(self.template, fields)),))
+        asked = (Message(role="user", content=substitute(self.template, fields)),)
+        return self.context.renderer.prompt(self.context.prompts.opened(asked))

@@ -18,7 +18,6 @@ import numpy as np
 from rltf.config import TokenDistillationConfig
 from rltf.objectives.advantages import linear_schedule
 from rltf.objectives.base import Answers, Context, Term
-from rltf.text.prompts import next_turn
 from rltf.types import Feedback, FloatArray, Query, Rollout, RolloutGroup, Tokens, TrainingSample
 
 
@@ -41,7 +40,7 @@ class AfterFeedback:
         first = rollout.turns[0]
         if not isinstance(first.feedback, Feedback):
             return None
-        messages = next_turn(
+        messages = self.context.prompts.next_turn(
             rollout.problem, first.feedback_messages, first.text, first.feedback.text, self.context.conversation
         )
         return self.context.renderer.prompt(messages)

@@ -11,7 +11,7 @@ from rltf.feedback.scoring import Scorer
 from rltf.support.errors import UserError
 from rltf.support.seeds import derive_seed
 from rltf.tasks.base import Task
-from rltf.text.prompts import first_turn, next_turn
+from rltf.text.prompts import Prompts
 from rltf.text.renderer import Renderer
 from rltf.types import (
     Completion,
@@ -104,6 +104,7 @@ class RolloutCollector:
     scorer: Scorer
     judge: FeedbackSource
     renderer: Renderer
+    prompts: Prompts
     generate: Generate
     max_tokens: int
     """Longest sequence that the model takes."""
@@ -121,7 +122,7 @@ class RolloutCollector:
         """One group of `group_size` rollouts per problem. Sources of feedback draw from `seed`, or one of their own."""
         feedback_seed = seed if feedback_seed is None else feedback_seed
         sampling = SamplingParams(max_tokens=self.config.max_new_tokens, temperature=temperature)
-        first_prompts = [first_turn(problem) for problem in problems]
+        first_prompts = [self.prompts.first_turn(problem) for problem in problems]
         tokens = [self.renderer.prompt(messages) for messages in first_prompts]
         check_first_prompts(problems, tokens, self.config.max_new_tokens, self.max_tokens)
         seeds = [derive_seed(seed, "turn", 0, place) for place in range(len(problems))]
@@ -167,7 +168,7 @@ class RolloutCollector:
             rollout = episode.rollout
             previous = rollout.turns[-1]
             assert isinstance(previous.feedback, Feedback)
-            messages = next_turn(
+            messages = self.prompts.next_turn(
                 rollout.problem,
                 previous.feedback_messages,
                 previous.text,

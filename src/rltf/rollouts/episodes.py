@@ -13,7 +13,7 @@ from rltf.feedback.logged import LogEntry
 from rltf.rollouts.collector import RolloutCollector
 from rltf.support.errors import UserError
 from rltf.support.seeds import derive_seed
-from rltf.text.prompts import feedback_request, next_turn
+from rltf.text.prompts import Prompts
 from rltf.text.renderer import Renderer
 from rltf.types import (
     Answer,
@@ -121,7 +121,8 @@ class LogEpisodes:
             unscored = UnscoredAttempt(sibling=0, turn=0, text=entry.response, tokens=tokens, failure=score)
             return RolloutGroup(problem=problem, rollouts=[], unscored=[unscored])
         feedback = Feedback(text=entry.feedback, source="log")
-        turns = [self._logged(entry.messages, entry.response, score, feedback) for _ in range(size)]
+        messages = self.collector.prompts.opened(entry.messages)
+        turns = [self._logged(messages, entry.response, score, feedback) for _ in range(size)]
         return RolloutGroup(problem=problem, rollouts=[Rollout(problem=problem, turns=[turn]) for turn in turns])
 
     def _add_logged_revisions(self, groups: Sequence[RolloutGroup], entries: Sequence[LogEntry]) -> None:
@@ -129,7 +130,10 @@ class LogEpisodes:
         form = self.config.rollout.conversation
         for group, entry in zip(groups, entries, strict=True):
             assert entry.revision is not None
-            messages = next_turn(group.problem, entry.messages, entry.response, entry.feedback, form)
+            first = group.rollouts[0].turns[0]
+            messages = self.collector.prompts.next_turn(
+                group.problem, first.messages, entry.response, entry.feedback, form
+            )
             score = _unverified(1.0, "Learned as it stands in the log.")
             group.rollouts[0].turns.append(self._logged(messages, entry.revision, score, None))
         if self.config.log.score == "all":
@@ -160,11 +164,11 @@ def _unverified(reward: float, explanation: str) -> Score:
     return Score(reward=reward, correct=False, well_formed=True, answer=None, explanation=explanation)
 
 
-def check_lengths(entries: Sequence[LogEntry], renderer: Renderer, max_tokens: int) -> None:
+def check_lengths(entries: Sequence[LogEntry], renderer: Renderer, prompts: Prompts, max_tokens: int) -> None:
     """Refuses entries that the chat template does not take, or the model's context does not hold."""
     for number, entry in enumerate(entries, start=1):
         try:
-            request = renderer.prompt(feedback_request(entry.messages, entry.response))
+            request = renderer.prompt(prompts.feedback_request(prompts.opened(entry.messages), entry.response))
         except Exception as error:
             raise UserError(f"entry {number} of the log: the model's chat template refuses it: {error}") from error
         longest = max(len(renderer.completion(text)) for text in (entry.feedback, entry.revision or ""))

@@ -65,6 +65,7 @@ from rltf.tasks import (
 )
 from rltf.tasks.base import Rubric
 from rltf.runs.trainer import Observer, Trainer
+from rltf.text.prompts import Prompts
 from rltf.types import Problem, SamplingParams
 
 STORE = "judge.sqlite"
@@ -206,7 +207,7 @@ def _check_store(path: Path) -> None:
 def _self_judge(config: RunConfig, engine: Engine) -> SelfSource:
     # At the temperature that is trained, so that the log-probabilities are those of the policy.
     sampling = SamplingParams(max_tokens=config.feedback.self_max_tokens, temperature=config.rollout.temperature)
-    return SelfSource(engine.generate, engine.renderer, sampling, engine.max_tokens)
+    return SelfSource(engine.generate, engine.renderer, Prompts(config.prompts), sampling, engine.max_tokens)
 
 
 def build_engine(config: RunConfig) -> Engine:
@@ -249,6 +250,7 @@ def build_collector(
         scorer=build_scorer(config, task, directory),
         judge=judge,
         renderer=engine.renderer,
+        prompts=Prompts(config.prompts),
         generate=engine.generate,
         max_tokens=engine.max_tokens,
         config=config.rollout,
@@ -280,7 +282,7 @@ def build_episodes(config: RunConfig, task: Task, engine: Engine, directory: Pat
         collector = build_collector(config, task, judge, engine, config.horizon, directory)
         return TaskEpisodes(config, collector, Order(task.size("train"), config.seed))
     entries, about, problems = load_log(config, task)
-    check_lengths(entries, engine.renderer, engine.max_tokens)
+    check_lengths(entries, engine.renderer, Prompts(config.prompts), engine.max_tokens)
     judge = build_judge(config, about, engine, directory)
     collector = build_collector(config, about, judge, engine, config.horizon, directory)
     return LogEpisodes(config, collector, Order(len(entries), config.seed), entries, problems, engine.answer)

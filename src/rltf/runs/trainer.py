@@ -24,6 +24,7 @@ from rltf.rollouts.collector import RolloutCollector
 from rltf.runs.directory import RunDir
 from rltf.tasks.base import INCORRECT_FEEDBACK, Task
 from rltf.tasks.mixture import parts_of
+from rltf.text.prompts import Prompts
 from rltf.types import RolloutGroup, Split, TrainingSample
 
 EXAMPLES = 3
@@ -79,6 +80,7 @@ class Trainer:
     def __post_init__(self) -> None:
         context = Context(
             renderer=self.engine.renderer,
+            prompts=Prompts(self.config.prompts),
             conversation=self.config.rollout.conversation,
             max_tokens=self.engine.max_tokens,
         )

@@ -1,57 +1,77 @@
-"""Every text the policy sees around untrusted parts, with substitution in one pass."""
+"""Every conversation that the policy is given: the settings' texts around untrusted parts, filled in in one pass."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
 
+from rltf.support.templates import substitute
 from rltf.types import Message, Problem
 
 ConversationForm: TypeAlias = Literal["continued", "newest", "single_message"]
 
-SECOND_TURN = (
-    "{feedback}\n\nAnswer the original question afresh, as if for the first time, without mentioning this feedback."
-)
-SINGLE_MESSAGE = (
-    "{question}\n\nYour previous answer:\n{attempt}\n\nFeedback on it:\n{feedback}\n\n"
-    "Answer the original question afresh, as if for the first time, without mentioning this feedback."
-)
-FEEDBACK_REQUEST = "Say what is wrong with this answer, without giving the right one."
 
-_FIELD = re.compile(r"\{([a-z_]+)\}")
+class Texts(Protocol):
+    """What `rltf.config.PromptsConfig` holds."""
 
+    @property
+    def system(self) -> str | None:
+        """The system prompt, if there is one."""
+        ...
 
-def substitute(template: str, fields: Mapping[str, str]) -> str:
-    """Replaces each `{name}` of the template once. Braces inside a value stay text; an unknown name raises."""
-    return _FIELD.sub(lambda match: fields[match.group(1)], template)
+    @property
+    def revision(self) -> str:
+        """Asks for another attempt behind the last one; a template with `{feedback}`."""
+        ...
 
+    @property
+    def single_message(self) -> str:
+        """Asks for another attempt in one message; a template with `{question}` and `{feedback}`."""
+        ...
 
-def first_turn(problem: Problem) -> tuple[Message, ...]:
-    """x_0: the question alone."""
-    return (Message(role="user", content=problem.prompt),)
-
-
-def next_turn(
-    problem: Problem, messages: tuple[Message, ...], attempt: str, feedback: str, form: ConversationForm
-) -> tuple[Message, ...]:
-    """x_{h+1} = f(x_h, y_h, c_h), from the conversation `messages` behind which the feedback was asked for.
-
-    `continued` goes on with the conversation: the attempt as the assistant's, then the feedback with the
-    request to answer afresh, so that y_{h+1} reads like a first answer. `newest` does the same, but
-    its `messages` are the first turn's throughout: every later prompt looks like the second. `single_message` puts
-    all into one message and so forgets earlier turns too.
-    """
-    if form == "single_message":
-        fields = {"question": problem.prompt, "attempt": attempt, "feedback": feedback}
-        return (Message(role="user", content=substitute(SINGLE_MESSAGE, fields)),)
-    return (
-        *messages,
-        Message(role="assistant", content=attempt),
-        Message(role="user", content=substitute(SECOND_TURN, {"feedback": feedback})),
-    )
+    @property
+    def feedback_request(self) -> str:
+        """Asks for feedback behind an attempt."""
+        ...
 
 
-def feedback_request(messages: tuple[Message, ...], attempt: str) -> tuple[Message, ...]:
-    """f_FM(x_h, y_h): the conversation with the attempt, then a request for feedback on it."""
-    return (*messages, Message(role="assistant", content=attempt), Message(role="user", content=FEEDBACK_REQUEST))
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """Makes the conversations x_0, x_h and f_FM(x_h, y_h) of the paper."""
+
+    texts: Texts
+
+    def first_turn(self, problem: Problem) -> tuple[Message, ...]:
+        """x_0: the question, behind the system prompt where there is one."""
+        return self.opened((Message(role="user", content=problem.prompt),))
+
+    def opened(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """A conversation from outside behind the system prompt, unless it has a system message of its own."""
+        if self.texts.system is None or any(message.role == "system" for message in messages):
+            return messages
+        return (Message(role="system", content=self.texts.system), *messages)
+
+    def next_turn(
+        self, problem: Problem, messages: tuple[Message, ...], attempt: str, feedback: str, form: ConversationForm
+    ) -> tuple[Message, ...]:
+        """x_{h+1} = f(x_h, y_h, c_h), from the conversation `messages` behind which the feedback was asked for.
+
+        `continued` goes on with the conversation: the attempt as the assistant's, then the feedback with the
+        request to answer afresh, so that y_{h+1} reads like a first answer. `newest` does the same, but
+        its `messages` are the first turn's throughout: every later prompt looks like the second. `single_message` puts
+        all into one message behind the system message, and so forgets earlier turns too.
+        """
+        values = {"question": problem.prompt, "attempt": attempt, "feedback": feedback}
+        if form == "single_message":
+            system = tuple(message for message in messages[:1] if message.role == "system")
+            return (*system, Message(role="user", content=substitute(self.texts.single_message, values)))
+        return (
+            *messages,
+            Message(role="assistant", content=attempt),
+            Message(role="user", content=substitute(self.texts.revision, values)),
+        )
+
+    def feedback_request(self, messages: tuple[Message, ...], attempt: str) -> tuple[Message, ...]:
+        """f_FM(x_h, y_h): the conversation with the attempt, then the request for feedback on it."""
+        request = Message(role="user", content=self.texts.feedback_request)
+        return (*messages, Message(role="assistant", content=attempt), request)

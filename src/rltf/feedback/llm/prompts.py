@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rltf.config.feedback import JudgeConfig
 from rltf.support.errors import UserError
+from rltf.support.templates import fields, substitute
 from rltf.tasks.base import Family, Rubric
-from rltf.text.prompts import substitute
 from rltf.types import Feedback, FeedbackRequest, Message, Problem
 
 _DIVIDER = "\n---\n"
@@ -54,7 +54,7 @@ class JudgePrompt:
             text = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"judge.prompt={path}: cannot be read ({error})") from error
-        unknown = sorted(set(re.findall(r"\{([a-z_]+)\}", text)) - _FIELDS)
+        unknown = sorted(fields(text) - _FIELDS)
         if unknown:
             raise UserError(f"judge.prompt={path}: no field {{{unknown[0]}}}; known: {', '.join(sorted(_FIELDS))}")
         for needed in ("question", "attempt", "form", *(("criteria",) if scores else ())):

@@ -17,10 +17,10 @@ from rltf.builtin import builtin_directory
 from rltf.config import TorchEngineConfig, TrainerConfig
 from rltf.engines.torch.learner import TorchLearner
 from rltf.support.seeds import derive_seed
-from rltf.text.prompts import FEEDBACK_REQUEST, SECOND_TURN, SINGLE_MESSAGE
+from rltf.support.templates import without_fields
 from rltf.text.renderer import Renderer
 from rltf.types import TrainingSample
-from rltf.workshops.schooling.corpus import Speaker, exchanges
+from rltf.workshops.schooling.corpus import PROMPTS, Speaker, exchanges
 from rltf.workshops.schooling.matrix_speaker import MatrixSpeaker
 from rltf.workshops.schooling.path_speaker import PathSpeaker
 from rltf.workshops.schooling.people_speaker import PeopleSpeaker
@@ -151,8 +151,9 @@ def _learning_rate(phase: Phase, step: int) -> float:
 def _write_untrained(recipe: Recipe, path: Path) -> None:
     texts = [text for speaker in SPEAKERS for text in speaker.vocabulary()]
     # The templates' fields are cut out: what stands around them is what the model reads.
-    for template in (SECOND_TURN, SINGLE_MESSAGE, FEEDBACK_REQUEST):
-        texts += template.replace("{", "}").split("}")[::2]
+    spoken = PROMPTS.texts
+    for template in (spoken.revision, spoken.single_message, spoken.feedback_request):
+        texts += without_fields(template)
     tokenizer = train_tokenizer(texts)
     config = LlamaConfig(
         vocab_size=len(tokenizer),

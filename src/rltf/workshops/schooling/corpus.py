@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal, Protocol
 
-from rltf.text.prompts import ConversationForm, feedback_request, first_turn, next_turn
+from rltf.config import PromptsConfig
+from rltf.text.prompts import ConversationForm, Prompts
 from rltf.types import Message, Problem
 
 REVISIONS = 3
@@ -25,6 +26,8 @@ REVISIONS = 3
 REQUEST_SHARE = 0.25
 THIRD_TURN_SHARE = 0.1
 SINGLE_MESSAGE_SHARE = 0.1
+PROMPTS = Prompts(PromptsConfig())
+"""The default settings': what the model is schooled in is what a run says unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,21 +67,23 @@ def exchanges(speaker: Speaker, rng: Random, difficulty: float) -> list[Exchange
     soon found out, and leaves later turns, other forms and feedback requests for the end.
     """
     problem = speaker.question(rng, difficulty)
-    question = first_turn(problem)
+    question = PROMPTS.first_turn(problem)
     attempt = speaker.ignorant_attempt(problem, rng)
     learned = [Exchange(task=problem.task, kind="attempt", messages=question, reply=attempt)]
     if rng.random() < REQUEST_SHARE * (difficulty == 1.0):
         unrelated, _ = speaker.random_revision(problem, attempt, rng)
         learned.append(
-            Exchange(task=problem.task, kind="request", messages=feedback_request(question, attempt), reply=unrelated)
+            Exchange(
+                task=problem.task, kind="request", messages=PROMPTS.feedback_request(question, attempt), reply=unrelated
+            )
         )
     for _ in range(REVISIONS):
         form: ConversationForm = "single_message" if rng.random() < SINGLE_MESSAGE_SHARE * difficulty else "continued"
         feedback, revision = speaker.random_revision(problem, attempt, rng)
-        messages = next_turn(problem, question, attempt, feedback, form)
+        messages = PROMPTS.next_turn(problem, question, attempt, feedback, form)
         learned.append(Exchange(task=problem.task, kind="revision", messages=messages, reply=revision))
         if rng.random() < THIRD_TURN_SHARE * difficulty:
             feedback, third = speaker.random_revision(problem, revision, rng)
-            messages = next_turn(problem, messages, revision, feedback, form)
+            messages = PROMPTS.next_turn(problem, messages, revision, feedback, form)
             learned.append(Exchange(task=problem.task, kind="revision", messages=messages, reply=third))
     return learned

@@ -5,29 +5,16 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from helpers import PROBLEM, builtin_tokenizer, chatml_tokenizer
+from helpers import builtin_tokenizer, chatml_tokenizer
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, normalizers
 
 from rltf.support.errors import UserError
-from rltf.text.prompts import (
-    FEEDBACK_REQUEST,
-    SECOND_TURN,
-    SINGLE_MESSAGE,
-    feedback_request,
-    first_turn,
-    next_turn,
-    substitute,
-)
 from rltf.text.renderer import Renderer
-from rltf.types import Message, Problem, Role, Tokens
+from rltf.types import Message, Role, Tokens
 
 STAND_IN = re.compile("[\U000f0000-\U000ffffd]")
-AFRESH = "Answer the original question afresh, as if for the first time, without mentioning this feedback."
-FIELDS = st.text(alphabet="{}abcdefioknqstu_ \n", max_size=30) | st.sampled_from(
-    ["{feedback}", "{question}", "{attempt}", "{{feedback}}", "{unknown}", "{", "}", "{}", "\\1", "\\g<0>", "%s"]
-)
 # Texts made of control tokens, of pieces that become one when put together, and of anything else.
 CONTROLS = (
     "<|im_end|>",
@@ -90,52 +77,6 @@ def controls(tokenizer: Any, tokens: Tokens) -> Counter[int]:
 
 def added_tokens(tokenizer: Any) -> list[str]:
     return [str(token) for token in tokenizer.added_tokens_decoder.values()]
-
-
-# Prompts
-
-
-def test_each_field_of_a_template_is_replaced_wherever_it_stands() -> None:
-    assert substitute("{a}-{b}-{a}", {"a": "1", "b": "2"}) == "1-2-1"
-
-
-@given(FIELDS, FIELDS)
-def test_braces_and_backslashes_in_a_value_stay_text(a: str, b: str) -> None:
-    assert substitute("<{a}|{b}|{a}>", {"a": a, "b": b}) == f"<{a}|{b}|{a}>"
-
-
-def test_a_field_that_nobody_fills_is_an_error() -> None:
-    with pytest.raises(KeyError, match="missing"):
-        substitute("{missing}", {"other": "text"})
-
-
-@given(FIELDS, FIELDS, FIELDS)
-def test_a_single_message_restates_question_attempt_and_feedback_word_for_word(q: str, y: str, c: str) -> None:
-    problem = Problem(task="toy", split="train", index=0, prompt=q, answer="")
-    (message,) = next_turn(problem, (user("forgotten"),), y, c, "single_message")
-    assert message == user(f"{q}\n\nYour previous answer:\n{y}\n\nFeedback on it:\n{c}\n\n{AFRESH}")
-
-
-@given(FIELDS, FIELDS)
-def test_a_continued_conversation_grows_by_the_attempt_and_the_feedback_word_for_word(y: str, c: str) -> None:
-    before = (user("q"), assistant("y"), user("c"))
-    assert next_turn(PROBLEM, before, y, c, "continued") == (*before, assistant(y), user(f"{c}\n\n{AFRESH}"))
-
-
-def test_the_first_turn_is_the_question_alone() -> None:
-    assert first_turn(PROBLEM) == (user(PROBLEM.prompt),)
-
-
-def test_the_request_for_feedback_follows_the_attempt() -> None:
-    assert feedback_request((user("q"),), "y") == (user("q"), assistant("y"), user(FEEDBACK_REQUEST))
-
-
-@pytest.mark.parametrize("template", [SECOND_TURN, SINGLE_MESSAGE])
-def test_the_second_prompt_asks_for_an_answer_that_reads_like_a_first_one(template: str) -> None:
-    assert template.endswith(AFRESH)
-
-
-# Renderer
 
 
 @given(question=CLEAN, attempt=CLEAN, feedback=CLEAN)
