@@ -39,7 +39,7 @@ def make_collector(
     collector = RolloutCollector(
         task=TASK,
         scorer=TaskScorer(TASK),
-        judge=judge,
+        source=judge,
         renderer=renderer,
         generate=policy,
         max_tokens=max_tokens,
