@@ -17,8 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from rltf.config import BinaryMatrixConfig, JudgeConfig
-from rltf.feedback import Breaker
-from rltf.feedback.llm import CallStore, LLMJudge
+from rltf.feedback.llm import Endpoints, LLMSource
 from rltf.runs.build import build_task
 from rltf.types import Feedback, FeedbackRequest
 
@@ -80,8 +79,8 @@ def main() -> None:
     )
     ideal = -(-arguments.calls // arguments.concurrency) * arguments.seconds
     ratios: list[float] = []
-    with tempfile.TemporaryDirectory() as directory:
-        judge = LLMJudge(config, task, CallStore(Path(directory) / "judge.sqlite"), Breaker(None))
+    with tempfile.TemporaryDirectory() as directory, Endpoints(Path(directory) / "judge.sqlite") as endpoints:
+        source = LLMSource(config, task, endpoints)
         for step in range(arguments.steps):
             problem = task.problem("train", step)
             attempts = [f"attempt {i}" for i in range(arguments.calls)]
@@ -91,12 +90,11 @@ def main() -> None:
                 for attempt, score in zip(attempts, scores, strict=True)
             ]
             start = time.perf_counter()
-            answers = judge.feedback(requests, step)
+            answers = source.feedback(requests, step)
             taken = time.perf_counter() - start
             assert all(isinstance(answer, Feedback) for answer in answers)
             ratios.append(taken / ideal)
             print(f"step {step}: {taken:.2f} s, {ratios[-1]:.2f} times the ideal {ideal:.2f} s", flush=True)
-        judge.close()
     # The first step opens the connections.
     later = ratios[1:]
     print(f"after the first: median {statistics.median(later):.2f}, least {min(later):.2f}, greatest {max(later):.2f}")

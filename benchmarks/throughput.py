@@ -164,6 +164,7 @@ def run_rltf(work: Workload, on_step: Callable[[int], None]) -> None:
     from rltf.engines.base import Joined
     from rltf.engines.torch.engine import TorchSampler
     from rltf.engines.torch.learner import TorchLearner
+    from rltf.feedback.llm import Endpoints
     from rltf.runs.build import build_trainer
     from rltf.runs.directory import RunDir
 
@@ -206,6 +207,7 @@ def run_rltf(work: Workload, on_step: Callable[[int], None]) -> None:
             run_dir=RunDir.create(Path(directory) / "run"),
             engine=Joined(learner, NeverCut(config.engine, learner)),
             task=task,
+            endpoints=Endpoints(),
             observer=_Observer(on_step),
         ).run()
 

@@ -11,6 +11,7 @@ import pytest
 
 from rltf.builtin import builtin_directory
 from rltf.config.load import load_config
+from rltf.feedback.llm import Endpoints
 from rltf.rollouts.evaluate import Evaluation, evaluate
 from rltf.runs.build import build_engine, build_evaluation_collector, build_task
 from rltf.tasks.binary_matrix import DRAFT_FORMAT, Matrix, distances, extract_matrix, locate, mark, write_matrix
@@ -37,7 +38,7 @@ def measured(request: pytest.FixtureRequest) -> tuple[Evaluation, float, float]:
     name, level = request.param
     config = load_config([], ["engine.device=cpu", f"task.name={name}", f"feedback.level={level}"])
     engine, task = build_engine(config), build_task(config.task)
-    collector = build_evaluation_collector(config, task, engine, Path())
+    collector = build_evaluation_collector(config, task, engine, Endpoints())
     evaluation, _ = evaluate(collector, "test", samples=2, temperature=1.0, problems=None, seed=0)
     return evaluation, *BOUNDS[request.param]
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from rltf.config import CodeConfig, JudgeConfig, PuzzleConfig, RowsConfig, RunConfig, TokenDistillationConfig
 from rltf.config.load import _members, apply_override, validate_config
+from rltf.feedback.llm import Endpoints
 from rltf.runs.build import build_engine, build_task, build_trainer
 from rltf.runs.directory import RunDir
 from rltf.tasks import FeedbackLevel, Task
@@ -292,7 +293,9 @@ def train(path: Path, model: Path, overrides: tuple[str, ...]) -> dict[str, Any]
     engine = build_engine(config)
     # A model with random weights hardly ever ends an attempt, and a cut attempt is no answer: let more tokens end it.
     engine.renderer.stop_tokens = (*engine.renderer.stop_tokens, *range(100, 250))
-    summary = build_trainer(config, run_dir=RunDir.create(path), engine=engine, task=task, observer=_Silent()).run()
+    summary = build_trainer(
+        config, run_dir=RunDir.create(path), engine=engine, task=task, endpoints=Endpoints(), observer=_Silent()
+    ).run()
     del summary["seconds"]
     files = {name: (path / name).read_bytes() for name in ("metrics.jsonl", "rollouts.jsonl", "evaluations.jsonl")}
     files["model"] = (path / "model" / "model.safetensors").read_bytes()

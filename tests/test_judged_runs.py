@@ -176,6 +176,7 @@ def test_a_judge_is_tried_before_a_run_pays_for_it(tiny_model: Path, tmp_path: P
             f"engine.model={tiny_model}", "engine.device=cpu", "task.train_size=5", cwd=tmp_path,
         ).stdout  # fmt: skip
         assert len(server.requests) == 10
+        assert not list(tmp_path.iterdir())
     assert shown.count("feedback failed (llm:judge):") == 5
     assert "calls" in shown
 
@@ -229,3 +230,14 @@ def test_ctrl_c_ends_a_command_that_waits_for_its_judge(tiny_model: Path, tmp_pa
         assert time.monotonic() - start < 10
     assert process.returncode == 130, out + error
     assert "Traceback" not in out + error
+
+
+def test_evaluating_with_a_judge_writes_nothing_where_one_stands(tiny_model: Path, tmp_path: Path) -> None:
+    with judge_server(good) as server:
+        asked = ("feedback.source=llm", "judge.model=judge", f"judge.base_url={server.url}", "evaluation.problems=4")
+        small = ("engine.device=cpu", "task.test_size=4", "rollout.max_new_tokens=8")
+        rltf("eval", str(tiny_model), *asked, *small, cwd=tmp_path)
+        assert server.requests
+        assert not list(tmp_path.iterdir())
+        rltf("eval", str(tiny_model), *asked, *small, "judge.store=kept.sqlite", cwd=tmp_path)
+    assert "answered" in rltf("judge", "stats", "kept.sqlite", cwd=tmp_path).stdout

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 from helpers import PROBLEM, PROMPTS, ScriptedPolicy
@@ -299,3 +300,25 @@ def test_sources_that_cannot_work_are_refused_in_one_line(settings: list[str], c
         load_config([], settings)
     assert "sk-abc" not in str(refused.value)
     assert "me:key" not in str(refused.value)
+
+
+def test_each_source_that_draws_has_a_seed_of_its_own() -> None:
+    """With one seed for all, whom a mix asks would say which problem's feedback an attempt is given."""
+    seeds: list[int] = []
+
+    class Noting:
+        def feedback(self, requests: Sequence[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
+            seeds.append(seed)
+            return Echo().feedback(requests, seed)
+
+    # Inside, each source gets the seed of the turn, under which an LLM judge's calls are recorded ...
+    for source in (MixedSource([Noting()], [1.0]), ShuffledSource(Noting()), OtherProblemSource(Noting())):
+        source.feedback(BATCH, 5)
+    assert seeds == [5, 5, 5]
+    # ... and what they draw themselves does not come from it alone.
+    order = [f"{r.problem.index}.{r.sibling}" for r in BATCH]
+    Random(5).shuffle(order)
+    assert texts(ShuffledSource(Echo()).feedback(BATCH, 5)) != order
+    # The policy asked twice, about its own share and as part of the rest, does not sample with the same numbers.
+    SharedSource(Noting(), Noting(), 2).feedback(BATCH, 5)
+    assert seeds[3] == 5 != seeds[4]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sqlite3
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,8 +16,7 @@ import pytest
 from judge_server import JudgeServer, Reply, judge_server
 
 from rltf.config import BinaryMatrixConfig, JudgeConfig
-from rltf.feedback import Breaker
-from rltf.feedback.llm import CallStore, LLMJudge
+from rltf.feedback.llm import CallStore, Endpoints, LLMSource
 from rltf.runs.build import build_task
 from rltf.support.errors import FeedbackStopped, UserError
 from rltf.types import Feedback, FeedbackFailure, FeedbackRequest, Problem
@@ -49,18 +50,30 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
+class Judge:
+    """A source of feedback that asks an LLM judge, with endpoints of its own."""
+
+    def __init__(self, url: str, path: Path, breaker: int | None, settings: dict[str, Any]) -> None:
+        config = JudgeConfig(base_url=url, model="judge", **settings)
+        self.endpoints = Endpoints(path, breaker)
+        self.source = LLMSource(config, TASK, self.endpoints)
+        self.store: CallStore = self.endpoints.store(config)
+
+    def feedback(self, requests: list[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
+        return self.source.feedback(requests, seed)
+
+
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Any]:
-    made: list[LLMJudge] = []
+    made: list[Judge] = []
 
-    def judge(url: str, *, breaker: int | None = None, store: str = "judge.sqlite", **settings: Any) -> LLMJudge:
-        config = JudgeConfig(base_url=url, model="judge", **settings)
-        made.append(LLMJudge(config, TASK, CallStore(tmp_path / store), Breaker(breaker)))
+    def judge(url: str, *, breaker: int | None = None, store: str = "judge.sqlite", **settings: Any) -> Judge:
+        made.append(Judge(url, tmp_path / store, breaker, settings))
         return made[-1]
 
     yield judge
     for each in made:
-        each.close()
+        each.endpoints.close()
 
 
 def causes(answers: list[Feedback | FeedbackFailure]) -> list[str]:
@@ -244,7 +257,7 @@ def test_the_budget_stops_the_run_before_it_is_passed(server: JudgeServer, make:
     judge = make(server.url, **prices, **limit, concurrency=4)
     with pytest.raises(FeedbackStopped, match=next(iter(limit))):
         judge.feedback([request(str(i)) for i in range(500)], 0)
-    dollars, tokens = judge._asker._client._store.spent()
+    dollars, tokens = judge.store.spent()
     assert dollars <= 0.01
     assert 5_000 < tokens <= 12_000
     # What was bought is not lost, and counts.
@@ -259,7 +272,7 @@ def test_what_an_endpoint_may_charge_for_counts_also_where_nothing_came(server: 
     prices = {"dollars_per_million_in": 1.0, "dollars_per_million_out": 1.0}
     judge = make(server.url, **prices, timeout=0.3, retries=1, max_tokens=100)
     judge.feedback([request("unfit"), request("busy")], 0)
-    store = judge._asker._client._store
+    store = judge.store
     assert store.spent() == (0.0, 0)
     judge.feedback([request("hang")], 0)
     dollars, tokens = store.spent()
@@ -272,7 +285,7 @@ def test_two_judges_of_a_run_keep_to_one_budget(server: JudgeServer, make: Any) 
     with pytest.raises(FeedbackStopped, match="max_total_tokens"):
         for number in range(100):
             judges[number % 2].feedback([request(str(number))], 0)
-    assert judges[0]._asker._client._store.spent()[1] <= 8_000
+    assert judges[0].store.spent()[1] <= 8_000
 
 
 @pytest.mark.parametrize("key", ["sk-first\nsk-second", "two words", "schlüssel"])
@@ -326,7 +339,7 @@ def test_the_store_holds_every_call_but_no_key(server: JudgeServer, make: Any, t
     judge = make(server.url)
     (failure,) = judge.feedback([request()], 0)
     assert "[key]" in failure.reason
-    judge.close()
+    judge.endpoints.close()
     assert KEY.encode() not in (tmp_path / "judge.sqlite").read_bytes()
 
 
@@ -344,3 +357,57 @@ def test_two_judges_share_a_store(server: JudgeServer, make: Any, tmp_path: Path
     assert len(server.requests) == 2
     with sqlite3.connect(tmp_path / "judge.sqlite") as connection:
         assert connection.execute("SELECT COUNT(*) FROM calls").fetchone() == (2,)
+
+
+def test_a_judge_works_inside_a_running_event_loop(server: JudgeServer, make: Any) -> None:
+    async def cell() -> list[Feedback | FeedbackFailure]:
+        return make(server.url).feedback([request("a"), request("b")], 0)  # type: ignore[no-any-return]
+
+    assert causes(asyncio.run(cell())) == ["answered", "answered"]
+
+
+def test_closed_endpoints_leave_no_thread_and_no_open_file(server: JudgeServer, make: Any) -> None:
+    judge = make(server.url)
+    judge.feedback([request()], 0)
+    assert "rltf-llm-judges" in {thread.name for thread in threading.enumerate()}
+    judge.endpoints.close()
+    assert "rltf-llm-judges" not in {thread.name for thread in threading.enumerate()}
+    assert not [
+        path for path in Path("/proc/self/fd").iterdir() if path.is_symlink() and "sqlite" in str(_target(path))
+    ]
+    # What was closed may be used again.
+    assert causes(judge.feedback([request("b")], 0)) == ["answered"]
+
+
+def _target(path: Path) -> Path | None:
+    try:
+        return path.readlink()
+    except OSError:
+        return None
+
+
+def test_all_who_ask_an_endpoint_share_its_connection_its_strictest_limits_and_its_breaker(server: JudgeServer) -> None:
+    server.script = lambda body, before: Reply(status=500, body=b"") if "bad" in name_in(body) else Reply(seconds=0.05)
+    with Endpoints(None, stop_after_failures=3) as endpoints:
+        wide = LLMSource(JudgeConfig(base_url=server.url, model="a", concurrency=32), TASK, endpoints)
+        narrow = LLMSource(JudgeConfig(base_url=server.url, model="b", concurrency=3, retries=0), TASK, endpoints)
+        assert len(endpoints._connections) == 1
+        wide.feedback([request(str(i)) for i in range(12)], 0)
+        assert server.most_at_once == 3
+        # Two failures of one and one of the other are three in a row.
+        narrow.feedback([request("bad1")], 0)
+        narrow.feedback([request("bad2")], 0)
+        other = LLMSource(JudgeConfig(base_url=server.url, model="c", retries=0), TASK, endpoints)
+        with pytest.raises(FeedbackStopped, match="failed 3 times in a row"):
+            other.feedback([request("bad3")], 0)
+
+
+def test_without_a_file_calls_are_recorded_in_memory(server: JudgeServer, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Endpoints() as endpoints:
+        config = JudgeConfig(base_url=server.url, model="judge")
+        source = LLMSource(config, TASK, endpoints)
+        assert source.feedback([request()], 0) == source.feedback([request()], 0)
+        assert len(server.requests) == 1
+        assert endpoints.store(config).outcomes() == {"answered": 1}
+    assert not list(tmp_path.iterdir())

@@ -24,7 +24,7 @@ from rltf.config.load import (
     with_absolute_paths,
 )
 from rltf.feedback import Breaker, ByTaskSource, GuardedSource, OtherProblemSource
-from rltf.feedback.llm import CallStore, LLMJudge
+from rltf.feedback.llm import Endpoints, LLMSource
 from rltf.feedback.logged import LogEntry
 from rltf.feedback.logged.entries import ProblemPlace
 from rltf.feedback.logged.task import problems_of
@@ -245,13 +245,12 @@ def test_problems_of_different_parts_with_one_index_are_not_taken_for_one() -> N
     assert [answer.text for answer in swapped] == ["about b", "about a"]  # type: ignore[union-attr]
 
 
-def test_the_judges_prompt_is_that_of_the_problems_own_family(tmp_path: Path) -> None:
+def test_the_judges_prompt_is_that_of_the_problems_own_family() -> None:
     task = Mixture({"a": (echo("alpha", 5, 5, "maths"), 1.0), "b": (echo("beta", 5, 5, "code"), 1.0)})
     with judge_server(lambda body, before: Reply(content="<feedback>No.</feedback>")) as server:
         config = JudgeConfig(model="m", base_url=server.url, key_env=None)
-        judge = LLMJudge(config, task, CallStore(tmp_path / "judge.sqlite"), Breaker(None))
-        judge.feedback([request(task, 0), request(task, 1)], seed=0)
-        judge.close()
+        with Endpoints() as endpoints:
+            LLMSource(config, task, endpoints).feedback([request(task, 0), request(task, 1)], seed=0)
         asked = {body["messages"][0]["content"].splitlines()[0] for body in server.requests}
     prompts = Path(__file__).parent.parent / "src" / "rltf" / "feedback" / "llm" / "prompts"
     assert asked == {(prompts / f"{family}.txt").read_text().splitlines()[0] for family in ("maths", "code")}

@@ -22,6 +22,7 @@ from rltf.config.load import (
     with_absolute_paths,
 )
 from rltf.feedback import load_function
+from rltf.feedback.llm import Endpoints
 from rltf.runs.build import build_engine, build_task, build_trainer
 from rltf.runs.directory import RunDir
 from rltf.runs.trainer import Interrupted
@@ -413,7 +414,9 @@ def test_a_scorer_that_raises_in_a_step_is_no_reward_but_the_end_of_the_run(tiny
     # A model with random weights hardly ever ends an attempt, and a cut attempt is not scored: let more tokens end it.
     engine.renderer.stop_tokens = (*engine.renderer.stop_tokens, *range(100, 250))
     run = RunDir.create(tmp_path / "run")
-    trainer = build_trainer(config, run_dir=run, engine=engine, task=build_task(config.task), observer=_Silent())
+    trainer = build_trainer(
+        config, run_dir=run, engine=engine, task=build_task(config.task), endpoints=Endpoints(), observer=_Silent()
+    )
     with pytest.raises(Interrupted) as stopped:
         trainer.run()
     assert stopped.value.step == 0

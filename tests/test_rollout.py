@@ -40,7 +40,7 @@ def make_collector(
     collector = RolloutCollector(
         task=TASK,
         scorer=TaskScorer(TASK),
-        judge=judge,
+        source=judge,
         renderer=renderer,
         prompts=prompts,
         generate=policy,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rltf.config.load import load_config
+from rltf.feedback.llm import Endpoints
 from rltf.runs.build import build_engine, build_task, build_trainer
 from rltf.runs.directory import RunDir
 from rltf.runs.provenance import environment
@@ -38,7 +39,7 @@ def trajectory(directory: Path) -> list[dict[str, float]]:
     config = load_config([], SETTINGS)
     run = RunDir.create(directory)
     engine, task = build_engine(config), build_task(config.task)
-    build_trainer(config, run_dir=run, engine=engine, task=task, observer=_Silent()).run()
+    build_trainer(config, run_dir=run, engine=engine, endpoints=Endpoints(), task=task, observer=_Silent()).run()
     return run.records("metrics.jsonl")
 
 

@@ -16,6 +16,7 @@ from rltf.cli.ending import fail
 from rltf.config import FeedbackConfig, RunConfig, TaskConfig
 from rltf.config.load import apply_override, config_from_json, validate_config
 from rltf.engines.base import Engine
+from rltf.feedback.llm import Endpoints
 from rltf.rollouts.collector import RolloutCollector
 from rltf.rollouts.evaluate import Evaluation, evaluate
 from rltf.rollouts.metrics import group_records
@@ -27,6 +28,7 @@ from rltf.runs.build import (
     build_second_opinion,
     build_task,
     check_feedback,
+    open_endpoints,
     task_settings,
 )
 from rltf.runs.directory import RunDir
@@ -44,8 +46,9 @@ def eval_command(
 ) -> None:
     """Evaluates a model or a run's trained model on a split."""
     config = _settings_for(model, task, settings)
-    collector = _collector(config, build_engine(config))
-    evaluation = _evaluate(config, collector, split, samples)
+    with open_endpoints(config, None) as endpoints:
+        collector = _collector(config, build_engine(config), endpoints)
+        evaluation = _evaluate(config, collector, split, samples, endpoints)
     if json_output:
         print(json.dumps({"task": collector.task.name, "model": model, **evaluation.record()}, allow_nan=False))
         return
@@ -102,8 +105,10 @@ def refine_command(
         # One source for all tasks of a mixture, and on the attempt itself, whatever a run was trained with.
         plain_feedback = {"source": source, "per_task": FeedbackConfig().per_task, "about": "attempt"}
         feedback = config.feedback.model_copy(update=plain_feedback)
-        collector = _collector(config.model_copy(update={"feedback": feedback}), engine, rounds + 1)
-        curves[source] = _evaluate(config, collector, split, samples)
+        given = config.model_copy(update={"feedback": feedback})
+        with open_endpoints(given, None) as endpoints:
+            collector = _collector(given, engine, endpoints, rounds + 1)
+            curves[source] = _evaluate(config, collector, split, samples, endpoints)
     if json_output:
         records = {source: evaluation.record() for source, evaluation in curves.items()}
         print(json.dumps({"task": config.task.name, "model": model, **records}, allow_nan=False))
@@ -136,10 +141,11 @@ def _round(evaluation: Evaluation, number: int) -> str:
 def rollout_command(model: str, task: str | None, split: str, count: int, settings: Sequence[str]) -> None:
     """Prints one transcript per problem."""
     config = _settings_for(model, task, settings)
-    collector = _collector(config, build_engine(config))
     which = _split(split)
-    problems = [collector.task.problem(which, i) for i in range(min(count, collector.task.size(which)))]
-    groups = collector.collect(problems, 1, config.rollout.temperature, derive_seed(config.seed, "transcripts"))
+    with open_endpoints(config, None) as endpoints:
+        collector = _collector(config, build_engine(config), endpoints)
+        problems = [collector.task.problem(which, i) for i in range(min(count, collector.task.size(which)))]
+        groups = collector.collect(problems, 1, config.rollout.temperature, derive_seed(config.seed, "transcripts"))
     console = Console()
     for record in group_records(groups):
         console.print(transcript(record))
@@ -240,13 +246,15 @@ def _with_settings(data: dict[str, Any], settings: Sequence[str]) -> RunConfig:
     return validate_config(data)
 
 
-def _collector(config: RunConfig, engine: Engine, horizon: int | None = None) -> RolloutCollector:
+def _collector(config: RunConfig, engine: Engine, endpoints: Endpoints, horizon: int | None = None) -> RolloutCollector:
     task = build_task(config.task)
-    check_feedback(config, task, Path())
-    return build_evaluation_collector(config, task, engine, Path(), horizon)
+    check_feedback(config, task)
+    return build_evaluation_collector(config, task, engine, endpoints, horizon)
 
 
-def _evaluate(config: RunConfig, collector: RolloutCollector, split: str, samples: int | None) -> Evaluation:
+def _evaluate(
+    config: RunConfig, collector: RolloutCollector, split: str, samples: int | None, endpoints: Endpoints
+) -> Evaluation:
     settings = config.evaluation
     evaluation, _ = evaluate(
         collector,
@@ -255,7 +263,7 @@ def _evaluate(config: RunConfig, collector: RolloutCollector, split: str, sample
         temperature=settings.temperature,
         problems=settings.problems,
         seed=config.seed,
-        second_opinion=build_second_opinion(config, collector.task, Path()),
+        second_opinion=build_second_opinion(config, collector.task, endpoints),
     )
     return evaluation
 

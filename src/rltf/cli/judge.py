@@ -11,42 +11,40 @@ from rich.table import Table
 
 from rltf.config import RunConfig
 from rltf.config.load import apply_override, read_recipe, validate_config
-from rltf.feedback.llm import CallStore
+from rltf.feedback.llm import CallStore, LLMSource
 from rltf.rollouts.collector import RolloutCollector
 from rltf.rollouts.metrics import group_records
-from rltf.runs.build import STORE, build_engine, build_llm_judge, build_scorer, build_task, task_settings
+from rltf.runs.build import STORE, build_engine, build_scorer, build_task, open_endpoints, task_settings
 from rltf.runs.directory import RunDir
 from rltf.runs.report import plain, transcript
 from rltf.support.errors import UserError
 from rltf.support.seeds import derive_seed
-from rltf.text.prompts import Prompts
 
 
 def try_command(task: str, count: int, settings: Sequence[str]) -> None:
     """Prints attempts of the policy with the judge's feedback, and what is wrong with feedback that fails."""
     config = _config(task, settings)
     problems = build_task(config.task)
-    store = CallStore(Path(config.judge.store or STORE))
-    judge = build_llm_judge(config, problems, Path())
-    engine = build_engine(config)
-    collector = RolloutCollector(
-        task=problems,
-        scorer=build_scorer(config, problems, Path()),
-        judge=judge,
-        renderer=engine.renderer,
-        prompts=Prompts(config.prompts),
-        generate=engine.generate,
-        max_tokens=engine.max_tokens,
-        config=config.rollout.model_copy(update={"feedback_on_last": True, "feedback_on_correct": True}),
-        horizon=1,
-    )
-    chosen = [problems.problem("validation", i) for i in range(min(count, problems.size("validation")))]
-    groups = collector.collect(chosen, 1, config.rollout.temperature, derive_seed(config.seed, "judge", "try"))
-    judge.close()
     console = Console()
-    for record in group_records(groups):
-        console.print(transcript(record))
-    _print_store(console, store)
+    with open_endpoints(config, None) as endpoints:
+        source = LLMSource(config.judge, problems, endpoints)
+        engine = build_engine(config)
+        collector = RolloutCollector(
+            task=problems,
+            scorer=build_scorer(config, problems, endpoints),
+            source=source,
+            renderer=engine.renderer,
+            prompts=Prompts(config.prompts),
+            generate=engine.generate,
+            max_tokens=engine.max_tokens,
+            config=config.rollout.model_copy(update={"feedback_on_last": True, "feedback_on_correct": True}),
+            horizon=1,
+        )
+        chosen = [problems.problem("validation", i) for i in range(min(count, problems.size("validation")))]
+        groups = collector.collect(chosen, 1, config.rollout.temperature, derive_seed(config.seed, "judge", "try"))
+        for record in group_records(groups):
+            console.print(transcript(record))
+        _print_store(console, endpoints.store(config.judge))
 
 
 def stats_command(path: Path) -> None:
@@ -58,7 +56,9 @@ def stats_command(path: Path) -> None:
         store = Path(named) if named else store
     if not store.is_file():
         raise UserError(f"{store}: there are no recorded calls to a judge")
-    _print_store(Console(), CallStore(store, to_read=True))
+    calls = CallStore(store, to_read=True)
+    _print_store(Console(), calls)
+    calls.close()
 
 
 def _config(task: str, settings: Sequence[str]) -> RunConfig:
@@ -76,7 +76,7 @@ def _print_store(console: Console, store: CallStore) -> None:
     outcomes, seconds = store.outcomes(), store.seconds()
     dollars, tokens = store.spent()
     calls = sum(outcomes.values())
-    table = Table(title=plain(f"calls to the judge, {store.path}"), title_justify="left")
+    table = Table(title=plain(f"calls to the judge, {store.name}"), title_justify="left")
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_row("calls", f"{calls:,}")
@@ -88,5 +88,4 @@ def _print_store(console: Console, store: CallStore) -> None:
     if seconds:
         table.add_row("seconds per answer, median", f"{statistics.median(seconds):.2f}")
         table.add_row("seconds per answer, 95th percentile", f"{seconds[int(0.95 * (len(seconds) - 1))]:.2f}")
-    store.close()
     console.print(table)

@@ -24,7 +24,7 @@ from rltf.config.load import (
 )
 from rltf.engines.base import Engine
 from rltf.rollouts.collector import check_first_prompts
-from rltf.runs.build import build_engine, build_task, build_trainer, check_feedback
+from rltf.runs.build import build_engine, build_task, build_trainer, check_feedback, open_endpoints
 from rltf.runs.directory import RunDir
 from rltf.runs.provenance import environment
 from rltf.runs.report import plain, run_report
@@ -101,11 +101,18 @@ def train_command(
     print_left_out(console, task)
     progress = RunProgress(console, config.trainer.steps)
     stop = StopSignal(lambda: progress.phase("stopping as soon as all is saved (again: at once)"))
-    trainer = build_trainer(config, run_dir=run, engine=engine, task=task, observer=progress, stop_requested=stop)
     stop.install()
     try:
-        with progress.shown():
-            summary = trainer.run()
+        with open_endpoints(config, run.path) as endpoints, progress.shown():
+            summary = build_trainer(
+                config,
+                run_dir=run,
+                engine=engine,
+                task=task,
+                endpoints=endpoints,
+                observer=progress,
+                stop_requested=stop,
+            ).run()
     except Interrupted as interrupted:
         reason = f"{interrupted.reason}; " if interrupted.reason else ""
         saved = f"stopped after step {interrupted.step}, all saved; go on with: rltf train --resume {run.path}"

@@ -124,7 +124,8 @@ class JudgeConfig(Section):
     max_total_tokens: Positive | None = None
     """Stop the run, to be resumed, before all calls of its store take more tokens than this."""
     store: str | None = None
-    """SQLite file that records every call. Unset: `judge.sqlite` in the run's directory."""
+    """SQLite file that records every call. Unset: `judge.sqlite` in the run's directory; where there is no run, calls
+    are kept in memory."""
     replay: Literal["off", "only"] = "off"
     """`only`: answer from the store alone, without a network; a prompt that it does not hold stops the run."""
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from random import Random
 
 from rltf.feedback.base import FeedbackSource
+from rltf.support.seeds import derive_seed
 from rltf.types import Feedback, FeedbackFailure, FeedbackRequest
 
 
@@ -39,12 +40,14 @@ class MixedSource:
 
     def feedback(self, requests: Sequence[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
         """Each source gets its requests in one call."""
-        drawn = Random(seed).choices(range(len(self._sources)), self._shares, k=len(requests))
+        drawn = Random(derive_seed(seed, "mixed source")).choices(
+            range(len(self._sources)), self._shares, k=len(requests)
+        )
         return _each_by_its_own(dict(enumerate(self._sources)), drawn, requests, seed)
 
 
 class ByTaskSource:
-    """Asks the source of each problem's task: in a mixture, one may have a judge and another its rules."""
+    """Asks the source of each problem's task: in a mixture, one may have an LLM judge and another its rules."""
 
     def __init__(self, sources: Mapping[str, FeedbackSource], others: FeedbackSource) -> None:
         """By the label of the task; `others` is asked about the rest."""
@@ -54,7 +57,9 @@ class ByTaskSource:
         """Each source gets its requests in one call."""
         # One source may stand for several tasks: it is asked once, about all of them.
         mine = [self._sources.get(request.problem.task, self._others) for request in requests]
-        return _each_by_its_own({id(judge): judge for judge in mine}, [id(judge) for judge in mine], requests, seed)
+        return _each_by_its_own(
+            {id(source): source for source in mine}, [id(source) for source in mine], requests, seed
+        )
 
 
 def _each_by_its_own(

@@ -15,8 +15,8 @@ _HARMLESS: frozenset[FailureCause] = frozenset({"nothing_to_say", "context", "no
 
 
 class Breaker:
-    """Stops the run after so many failures in a row. The client of an LLM judge has one of its own, which need not wait
-    for a turn to end."""
+    """Stops the run after so many failures in a row. The connection to an LLM judge has one of its own, which need not
+    wait for a turn to end."""
 
     def __init__(self, limit: int | None) -> None:
         """`limit` None: never."""

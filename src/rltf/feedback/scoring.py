@@ -1,4 +1,4 @@
-"""Who gives an attempt its score: the task's verifier, or a judge where there is none."""
+"""Who gives an attempt its score: the task's verifier, or where there is none another scorer, by the task's rubric."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ class Scorer(Protocol):
 
 
 class TaskScorer:
-    """The task's own verifier; where it has none, a judge."""
+    """The task's own verifier; where it has none, another scorer by its rubric."""
 
-    def __init__(self, task: Task, judge: Scorer | None = None) -> None:
-        """`judge` may be None where the task scores all its problems."""
-        self._task, self._judge = task, judge
+    def __init__(self, task: Task, by_rubric: Scorer | None = None) -> None:
+        """`by_rubric` may be None where the task verifies all its problems."""
+        self._task, self._by_rubric = task, by_rubric
 
     def scores(self, attempts: Sequence[tuple[Problem, str]], seed: int) -> list[Score | FeedbackFailure]:
         """One score or failure per attempt."""
-        judged = [rubric_of(self._task, problem) is not None for problem, _ in attempts]
+        has_rubric = [rubric_of(self._task, problem) is not None for problem, _ in attempts]
         verified = iter(
-            score_all(self._task, [a for a, by_judge in zip(attempts, judged, strict=True) if not by_judge])
+            score_all(self._task, [a for a, rubric in zip(attempts, has_rubric, strict=True) if not rubric])
         )
-        if not any(judged):
+        if not any(has_rubric):
             return list(verified)
-        assert self._judge is not None
-        answers = iter(self._judge.scores([a for a, by_judge in zip(attempts, judged, strict=True) if by_judge], seed))
-        return [next(answers) if by_judge else next(verified) for by_judge in judged]
+        assert self._by_rubric is not None
+        others = [a for a, rubric in zip(attempts, has_rubric, strict=True) if rubric]
+        scored = iter(self._by_rubric.scores(others, seed))
+        return [next(scored) if rubric else next(verified) for rubric in has_rubric]

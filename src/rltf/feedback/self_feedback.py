@@ -69,8 +69,10 @@ class SharedSource:
     def feedback(self, requests: Sequence[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
         """Each request is answered by its sibling's source."""
         mine = [request.sibling < self._first_siblings for request in requests]
+        # The rest may ask the policy too, as part of a mix: with the same seed it would sample with the same numbers.
+        asked = ((True, self._first, seed), (False, self._rest, derive_seed(seed, "the other siblings")))
         parts = {
-            chosen: iter(judge.feedback([r for r, m in zip(requests, mine, strict=True) if m is chosen], seed))
-            for chosen, judge in ((True, self._first), (False, self._rest))
+            chosen: iter(source.feedback([r for r, m in zip(requests, mine, strict=True) if m is chosen], own_seed))
+            for chosen, source, own_seed in asked
         }
         return [next(parts[chosen]) for chosen in mine]

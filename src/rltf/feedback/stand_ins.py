@@ -7,6 +7,7 @@ from dataclasses import replace
 from random import Random
 
 from rltf.feedback.base import FeedbackSource
+from rltf.support.seeds import derive_seed
 from rltf.types import Feedback, FeedbackFailure, FeedbackRequest
 
 ANSWER = "The right answer is:\n"
@@ -40,7 +41,7 @@ class ShuffledSource:
     def feedback(self, requests: Sequence[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
         """The inner source's feedback in a random order."""
         written = self._inner.feedback(requests, seed)
-        Random(seed).shuffle(written)
+        Random(derive_seed(seed, "shuffled source")).shuffle(written)
         return [_renamed(feedback, "shuffled") for feedback in written]
 
 
@@ -53,7 +54,7 @@ class OtherProblemSource:
     def feedback(self, requests: Sequence[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
         """Feedback from a random request of another problem; a failure where the batch has no other problem."""
         written = self._inner.feedback(requests, seed)
-        rng = Random(seed)
+        rng = Random(derive_seed(seed, "other problem"))
         taken: list[Feedback | FeedbackFailure] = []
         for request in requests:
             mine = (request.problem.task, request.problem.index)

@@ -98,11 +98,11 @@ class _Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutCollector:
-    """Runs episodes of one task with one judge. It knows of the policy only how to generate."""
+    """Runs episodes of one task with one source of feedback. It knows of the policy only how to generate."""
 
     task: Task
     scorer: Scorer
-    judge: FeedbackSource
+    source: FeedbackSource
     renderer: Renderer
     prompts: Prompts
     generate: Generate
@@ -220,7 +220,7 @@ class RolloutCollector:
             if (self.config.feedback_on_correct or not episode.newest.score.correct)
             and (self.config.feedback_on_last or not last)
         ]
-        answers = self.judge.feedback([episode.request() for episode in asked], seed) if asked else []
+        answers = self.source.feedback([episode.request() for episode in asked], seed) if asked else []
         for episode, feedback in zip(asked, answers, strict=True):
             episode.newest.feedback = feedback
         return self._those_that_go_on(episodes, turn)

@@ -1,4 +1,4 @@
-"""From settings to objects: the one place that knows every task, judge and engine by name."""
+"""From settings to objects: the one place that knows every task, source of feedback and engine by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from rltf.config import (
     BinaryMatrixConfig,
     CodeConfig,
     GymConfig,
-    JudgeConfig,
     KnightsAndKnavesConfig,
     MathsConfig,
     MixtureConfig,
@@ -43,7 +42,7 @@ from rltf.feedback import (
     ShuffledSource,
     load_function,
 )
-from rltf.feedback.llm import CallStore, LLMJudge, LLMScorer
+from rltf.feedback.llm import Endpoints, LLMScorer, LLMSource
 from rltf.feedback.scoring import Scorer, TaskScorer
 from rltf.feedback.logged import LogEntry, read_log
 from rltf.feedback.logged.task import LoggedAnswers, problems_of
@@ -110,37 +109,42 @@ def build_task(config: TaskConfig) -> Task:
     return task(**config.model_dump(exclude={"name"}), **({"dataset": member} if member else {}))
 
 
-def build_judge(config: RunConfig, task: Task, engine: Engine, directory: Path) -> FeedbackSource:
-    """The source of feedback that the settings describe. Of the engine it gets what it may know: how to generate.
+def open_endpoints(config: RunConfig, directory: Path | None) -> Endpoints:
+    """What asks the LLM judges of a run; to be closed by whoever runs it.
 
-    `directory` is where calls to an LLM judge are recorded if the settings name no store.
+    `directory` is the run's, where calls are recorded if the settings name no store; None: nowhere but in memory.
     """
+    return Endpoints(directory and directory / STORE, config.feedback.stop_after_failures)
+
+
+def build_source(config: RunConfig, task: Task, engine: Engine, endpoints: Endpoints) -> FeedbackSource:
+    """The source of feedback that the settings describe. Of the engine it gets what it may know: how to generate."""
     feedback = config.feedback
-    plain = {name: _plain_source(name, config, task, engine, directory) for name in sorted(feedback.asked)}
+    plain = {name: _plain_source(name, config, task, engine, endpoints) for name in sorted(feedback.asked)}
     match feedback.source:
         case "first_of":
-            judge: FeedbackSource = FirstOfSource([plain[name] for name in feedback.sources])
+            source: FeedbackSource = FirstOfSource([plain[name] for name in feedback.sources])
         case "mix":
-            judge = MixedSource(
+            source = MixedSource(
                 [plain[name] for name in feedback.sources], feedback.shares or (1.0,) * len(feedback.sources)
             )
         case name:
-            judge = plain[name]
+            source = plain[name]
     if feedback.per_task:
-        judge = ByTaskSource({task: plain[source] for task, source in feedback.per_task.items()}, judge)
-    judge = GuardedSource(judge, feedback.on_failure, Breaker(feedback.stop_after_failures))
+        source = ByTaskSource({label: plain[name] for label, name in feedback.per_task.items()}, source)
+    source = GuardedSource(source, feedback.on_failure, Breaker(feedback.stop_after_failures))
     match feedback.about:
         case "shuffled":
-            judge = ShuffledSource(judge)
+            source = ShuffledSource(source)
         case "other_problem":
-            judge = OtherProblemSource(judge)
+            source = OtherProblemSource(source)
         case "attempt":
             pass
     own = round(feedback.self_share * config.trainer.group_size)
-    return SharedSource(_self_judge(config, engine), judge, own) if own else judge
+    return SharedSource(_self_source(config, engine), source, own) if own else source
 
 
-def _plain_source(name: str, config: RunConfig, task: Task, engine: Engine, directory: Path) -> FeedbackSource:
+def _plain_source(name: str, config: RunConfig, task: Task, engine: Engine, endpoints: Endpoints) -> FeedbackSource:
     feedback = config.feedback
     match name:
         case "rules":
@@ -150,61 +154,46 @@ def _plain_source(name: str, config: RunConfig, task: Task, engine: Engine, dire
         case "answer":
             return AnswerSource()
         case "self":
-            return _self_judge(config, engine)
+            return _self_source(config, engine)
         case "function":
             assert feedback.function is not None
             return FunctionSource(load_function(feedback.function), feedback.function.rpartition(":")[2])
         case "llm":
-            return build_llm_judge(config, task, directory)
+            return LLMSource(config.judge, task, endpoints)
     raise AssertionError(name)
 
 
-def build_scorer(config: RunConfig, task: Task, directory: Path) -> Scorer:
-    """Who scores attempts at the task: itself, and the judge where it has no verifier."""
+def build_scorer(config: RunConfig, task: Task, endpoints: Endpoints) -> Scorer:
+    """Who scores attempts at the task: itself, and the LLM judge where it has no verifier."""
     judged = config.log.score == "judge" if isinstance(task, LoggedAnswers) else config.task.judged
-    return TaskScorer(task, build_llm_scorer(config, config.judge, task, directory) if judged else None)
-
-
-def build_llm_scorer(config: RunConfig, judge: JudgeConfig, task: Task, directory: Path) -> LLMScorer:
-    """A judge that scores, with its store."""
-    store = Path(judge.store) if judge.store else directory / STORE
-    return LLMScorer(judge, task, CallStore(store), Breaker(config.feedback.stop_after_failures))
-
-
-def build_llm_judge(config: RunConfig, task: Task, directory: Path) -> LLMJudge:
-    """The LLM judge of the settings, with its store."""
-    store = Path(config.judge.store) if config.judge.store else directory / STORE
-    return LLMJudge(config.judge, task, CallStore(store), Breaker(config.feedback.stop_after_failures))
+    return TaskScorer(task, LLMScorer(config.judge, task, endpoints) if judged else None)
 
 
 def check_feedback(config: RunConfig, task: Task, directory: Path | None = None) -> None:
     """Finds what would keep feedback from coming, before there is a run: no library, key, file or sound log."""
-    if config.asks_judge:
-        if config.judge.store is None and config.judge.replay == "only" and directory is None:
-            raise UserError("judge.replay=only needs judge.store, the record of the run to repeat: RUN/judge.sqlite")
-        build_llm_judge(config, task, directory or Path())
-        build_scorer(config, task, directory or Path())
-        if config.judge.store is not None:
-            _check_store(Path(config.judge.store))
-    other = config.evaluation.judge
-    if other is not None:
-        build_llm_scorer(config, other, task, directory or Path())
-        if other.store is not None:
-            _check_store(Path(other.store))
-    if config.feedback.function is not None:
-        load_function(config.feedback.function)
-    if config.log.path is not None:
-        _, about, _ = load_log(config, task)
-        build_scorer(config, about, directory or Path())
+    with open_endpoints(config, directory) as endpoints:
+        if config.asks_judge:
+            if config.judge.store is None and config.judge.replay == "only" and directory is None:
+                raise UserError(
+                    "judge.replay=only needs judge.store, the record of the run to repeat: RUN/judge.sqlite"
+                )
+            LLMSource(config.judge, task, endpoints)
+            build_scorer(config, task, endpoints)
+            if config.judge.store is not None:
+                endpoints.store(config.judge).spent()
+        other = config.evaluation.judge
+        if other is not None:
+            LLMScorer(other, task, endpoints)
+            if other.store is not None:
+                endpoints.store(other).spent()
+        if config.feedback.function is not None:
+            load_function(config.feedback.function)
+        if config.log.path is not None:
+            _, about, _ = load_log(config, task)
+            build_scorer(config, about, endpoints)
 
 
-def _check_store(path: Path) -> None:
-    store = CallStore(path)
-    store.spent()
-    store.close()
-
-
-def _self_judge(config: RunConfig, engine: Engine) -> SelfSource:
+def _self_source(config: RunConfig, engine: Engine) -> SelfSource:
     # At the temperature that is trained, so that the log-probabilities are those of the policy.
     sampling = SamplingParams(max_tokens=config.feedback.self_max_tokens, temperature=config.rollout.temperature)
     return SelfSource(engine.generate, engine.renderer, Prompts(config.prompts), sampling, engine.max_tokens)
@@ -224,6 +213,7 @@ def build_trainer(
     run_dir: RunDir,
     engine: Engine,
     task: Task,
+    endpoints: Endpoints,
     observer: Observer,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> Trainer:
@@ -233,22 +223,22 @@ def build_trainer(
         run_dir=run_dir,
         engine=engine,
         task=task,
-        episodes=build_episodes(config, task, engine, run_dir.path),
-        evaluation_collector=build_evaluation_collector(config, task, engine, run_dir.path),
-        second_opinion=build_second_opinion(config, task, run_dir.path),
+        episodes=build_episodes(config, task, engine, endpoints),
+        evaluation_collector=build_evaluation_collector(config, task, engine, endpoints),
+        second_opinion=build_second_opinion(config, task, endpoints),
         observer=observer,
         stop_requested=stop_requested,
     )
 
 
 def build_collector(
-    config: RunConfig, task: Task, judge: FeedbackSource, engine: Engine, horizon: int, directory: Path
+    config: RunConfig, task: Task, source: FeedbackSource, engine: Engine, horizon: int, endpoints: Endpoints
 ) -> RolloutCollector:
     """What collects rollouts with an engine. It gets to know of the engine how to generate."""
     return RolloutCollector(
         task=task,
-        scorer=build_scorer(config, task, directory),
-        judge=judge,
+        scorer=build_scorer(config, task, endpoints),
+        source=source,
         renderer=engine.renderer,
         prompts=Prompts(config.prompts),
         generate=engine.generate,
@@ -259,32 +249,32 @@ def build_collector(
 
 
 def build_evaluation_collector(
-    config: RunConfig, task: Task, engine: Engine, directory: Path, horizon: int | None = None
+    config: RunConfig, task: Task, engine: Engine, endpoints: Endpoints, horizon: int | None = None
 ) -> RolloutCollector:
     """What collects the rollouts of an evaluation, where all later attempts follow the same kind of feedback.
 
     Unless a horizon is given, an evaluation has at least two turns, also for single-turn methods.
     """
-    judge = build_judge(without_self_share(config), task, engine, directory)
-    return build_collector(config, task, judge, engine, horizon or max(2, config.horizon), directory)
+    source = build_source(without_self_share(config), task, engine, endpoints)
+    return build_collector(config, task, source, engine, horizon or max(2, config.horizon), endpoints)
 
 
-def build_second_opinion(config: RunConfig, task: Task, directory: Path) -> Scorer | None:
-    """The other judge that scores first attempts in evaluations, if there is one."""
+def build_second_opinion(config: RunConfig, task: Task, endpoints: Endpoints) -> Scorer | None:
+    """The other LLM judge that scores first attempts in evaluations, if there is one."""
     other = config.evaluation.judge
-    return None if other is None else build_llm_scorer(config, other, task, directory)
+    return None if other is None else LLMScorer(other, task, endpoints)
 
 
-def build_episodes(config: RunConfig, task: Task, engine: Engine, directory: Path) -> Episodes:
+def build_episodes(config: RunConfig, task: Task, engine: Engine, endpoints: Endpoints) -> Episodes:
     """What the steps of a run learn from."""
     if config.log.path is None:
-        judge = build_judge(config, task, engine, directory)
-        collector = build_collector(config, task, judge, engine, config.horizon, directory)
+        source = build_source(config, task, engine, endpoints)
+        collector = build_collector(config, task, source, engine, config.horizon, endpoints)
         return TaskEpisodes(config, collector, Order(task.size("train"), config.seed))
     entries, about, problems = load_log(config, task)
     check_lengths(entries, engine.renderer, Prompts(config.prompts), engine.max_tokens)
-    judge = build_judge(config, about, engine, directory)
-    collector = build_collector(config, about, judge, engine, config.horizon, directory)
+    source = build_source(config, about, engine, endpoints)
+    collector = build_collector(config, about, source, engine, config.horizon, endpoints)
     return LogEpisodes(config, collector, Order(len(entries), config.seed), entries, problems, engine.answer)
 
 

@@ -1,4 +1,4 @@
-"""The training loop. It does not know which method, task, judge or engine runs."""
+"""The training loop. It does not know which method, task, source of feedback or engine runs."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ class Trainer:
 
     def _usefulness(self, evaluation: Evaluation, split: Split, step: int) -> dict[str, float | None]:
         """Second-turn accuracy with the feedback minus that with "incorrect" alone, after the same first attempts."""
-        denying = replace(self.evaluation_collector, judge=ConstantSource(INCORRECT_FEEDBACK))
+        denying = replace(self.evaluation_collector, source=ConstantSource(INCORRECT_FEEDBACK))
         denied, _ = self._evaluate(denying, split, step, None)
         known = evaluation.second_turn is not None and denied.second_turn is not None
         return {

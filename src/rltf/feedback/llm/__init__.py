@@ -1,7 +1,8 @@
-"""The LLM judge: a language model behind an OpenAI-compatible endpoint writes feedback, or scores."""
+"""LLM judges: language models behind OpenAI-compatible endpoints, asked for feedback or for scores."""
 
-from rltf.feedback.llm.judge import LLMJudge
+from rltf.feedback.llm.endpoints import Endpoints
 from rltf.feedback.llm.scorer import LLMScorer
+from rltf.feedback.llm.source import LLMSource
 from rltf.feedback.llm.store import CallStore
 
-__all__ = ["CallStore", "LLMJudge", "LLMScorer"]
+__all__ = ["CallStore", "Endpoints", "LLMScorer", "LLMSource"]

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from rltf.config.feedback import JudgeConfig
-from rltf.feedback.failures import Breaker
-from rltf.feedback.llm.client import ChatClient, Conversation
+from rltf.feedback.llm.client import Conversation
+from rltf.feedback.llm.endpoints import Endpoints
 from rltf.feedback.llm.prompts import second_chance
-from rltf.feedback.llm.store import Call, CallStore
+from rltf.feedback.llm.store import Call
 from rltf.feedback.llm.verdict import Unusable
 from rltf.types import FeedbackFailure
 
@@ -19,9 +19,9 @@ _T = TypeVar("_T")
 class Asker:
     """One judge's endpoint, for answers of one form."""
 
-    def __init__(self, config: JudgeConfig, store: CallStore, breaker: Breaker, json_schema: dict[str, Any]) -> None:
+    def __init__(self, config: JudgeConfig, endpoints: Endpoints, json_schema: dict[str, Any]) -> None:
         """Raises `UserError` where a library or the key is missing."""
-        self._client = ChatClient(config, store, breaker, json_schema)
+        self._client = endpoints.client(config, json_schema)
         self.source = f"llm:{config.model}"
 
     def ask(
@@ -36,10 +36,6 @@ class Asker:
             for i, answer in zip(unusable, mended, strict=True):
                 answers[i] = answer
         return [self._finished(answer) for answer in answers]
-
-    def close(self) -> None:
-        """Ends connections and closes the store."""
-        self._client.close()
 
     def _read(
         self, indices: Sequence[int], calls: Sequence[Call], read: Callable[[int, str], _T | Unusable]

@@ -10,29 +10,35 @@ from dataclasses import dataclass, field
 from rltf.support.errors import FeedbackStopped
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What all calls of a store may come to, as one judge's settings have it; None: as much as they like."""
+
+    dollars: float | None
+    tokens: int | None
+
+
 @dataclass(slots=True, kw_only=True)
 class Budget:
-    """What may be spent, what is spent, and what the calls under way may come to."""
+    """What is spent, and what the calls under way may come to."""
 
-    max_dollars: float | None
-    max_tokens: int | None
-    dollars: float
-    tokens: int
+    dollars: float = 0.0
+    tokens: int = 0
     _under_way_dollars: float = field(default=0.0, init=False)
     _under_way_tokens: int = field(default=0, init=False)
     _settled: asyncio.Condition = field(default_factory=asyncio.Condition, init=False)
 
     @asynccontextmanager
-    async def reserve(self, dollars: float, tokens: int) -> AsyncIterator[None]:
+    async def reserve(self, dollars: float, tokens: int, limits: Limits) -> AsyncIterator[None]:
         """Holds what a call may come to at most while it is under way.
 
-        Waits for other calls to settle where all together might pass the budget, and raises `FeedbackStopped`
+        Waits for other calls to settle where all together might pass the limits, and raises `FeedbackStopped`
         where this call alone might.
         """
         async with self._settled:
-            while not self._fits(dollars + self._under_way_dollars, tokens + self._under_way_tokens):
+            while not self._fits(dollars + self._under_way_dollars, tokens + self._under_way_tokens, limits):
                 if not self._under_way_tokens:
-                    raise FeedbackStopped(self._passed())
+                    raise FeedbackStopped(self._passed(limits))
                 await self._settled.wait()
             self._under_way_dollars += dollars
             self._under_way_tokens += tokens
@@ -49,15 +55,15 @@ class Budget:
         self.dollars += dollars
         self.tokens += tokens
 
-    def _fits(self, dollars: float, tokens: int) -> bool:
+    def _fits(self, dollars: float, tokens: int, limits: Limits) -> bool:
         # A billionth of slack: sums of prices are not exact.
-        in_dollars = self.max_dollars is None or self.dollars + dollars <= self.max_dollars + 1e-9
-        return in_dollars and (self.max_tokens is None or self.tokens + tokens <= self.max_tokens)
+        in_dollars = limits.dollars is None or self.dollars + dollars <= limits.dollars + 1e-9
+        return in_dollars and (limits.tokens is None or self.tokens + tokens <= limits.tokens)
 
-    def _passed(self) -> str:
-        limits = [f"judge.max_dollars={self.max_dollars:g}"] if self.max_dollars is not None else []
-        limits += [f"judge.max_total_tokens={self.max_tokens}"] if self.max_tokens is not None else []
+    def _passed(self, limits: Limits) -> str:
+        named = [f"judge.max_dollars={limits.dollars:g}"] if limits.dollars is not None else []
+        named += [f"judge.max_total_tokens={limits.tokens}"] if limits.tokens is not None else []
         return (
-            f"{' or '.join(limits)} could be passed by the next call to the judge: {self.dollars:.4f} dollars and "
+            f"{' or '.join(named)} could be passed by the next call to the judge: {self.dollars:.4f} dollars and "
             f"{self.tokens:,} tokens are spent; raise it to go on"
         )

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import hashlib
-import itertools
 import json
-import os
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 from rltf.config.feedback import JudgeConfig
-from rltf.feedback.failures import Breaker
-from rltf.feedback.llm.budget import Budget
+from rltf.feedback.llm.budget import Budget, Limits
+from rltf.feedback.llm.connection import Connection
+from rltf.feedback.llm.loop import LoopThread
 from rltf.feedback.llm.store import Call, CallStore, Request
 from rltf.support.errors import FeedbackStopped, UserError
 from rltf.support.texts import sound
 from rltf.types import FailureCause, FeedbackFailure, Message
 
-_T = TypeVar("_T")
 Conversation: TypeAlias = tuple[Message, ...]
 
 LONGEST_TEXT = 20_000
 """Characters of an answer that are kept; no feedback is that long."""
 _LONGEST_PAUSE = 120.0
-_POOL = 16
 _MOST_TOKENS = 10**9
 _STOPS_THE_RUN = {
     401: "the endpoint does not take the key in {key_env}",
@@ -47,38 +43,35 @@ class Completed(NamedTuple):
 
 
 class ChatClient:
-    """Asks the judge's endpoint, or the store of what it said before."""
+    """Asks one judge for answers of one form, or the store for what it said before."""
 
-    def __init__(self, config: JudgeConfig, store: CallStore, breaker: Breaker, json_schema: dict[str, Any]) -> None:
-        """Raises `UserError` where the library or the key is missing.
-
+    def __init__(
+        self,
+        config: JudgeConfig,
+        json_schema: dict[str, Any],
+        connection: Connection,
+        store: CallStore,
+        budget: Budget,
+        loop: LoopThread,
+    ) -> None:
+        """
         Args:
             config: the settings of the judge.
-            store: where calls are recorded.
-            breaker: stops the run when calls keep failing.
             json_schema: the form of an answer, for `format="json_schema"`.
+            connection: the way to the endpoint.
+            store: where calls are recorded.
+            budget: what the store's calls have come to.
+            loop: where calls run.
         """
-        try:
-            import aiolimiter  # noqa: F401
-            import openai  # noqa: F401
-            import tenacity  # noqa: F401
-        except ImportError as error:
-            raise UserError(
-                f"feedback.source=llm needs {error.name}: pip install -c constraints.txt '.[judge]'"
-            ) from error
-        self._config, self._store, self._breaker = config, store, breaker
-        self._key = _key(config)
+        self._config, self._connection, self._store, self._loop = config, connection, store, loop
+        self._budget = budget
+        self._limits = Limits(dollars=config.max_dollars, tokens=config.max_total_tokens)
         self._parameters: dict[str, Any] = {config.limit_name: config.max_tokens}
         if config.temperature is not None:
             self._parameters["temperature"] = config.temperature
         if config.format == "json_schema":
             form = {"name": "feedback", "strict": True, "schema": json_schema}
             self._parameters["response_format"] = {"type": "json_schema", "json_schema": form}
-        self._runner: asyncio.Runner | None = None
-        self._clients: list[Any] = []
-        self._next_client: Iterator[Any] = iter(())
-        self._budget: Budget | None = None
-        self._limits: list[_Rate] = []
 
     def ask(self, conversations: Sequence[Conversation], seed: int) -> list[Call]:
         """The judge's answer to each conversation, or its failure; equal conversations are asked once."""
@@ -88,30 +81,15 @@ class ChatClient:
         missing = [conversation for conversation, call in calls.items() if call is None]
         if missing and replaying:
             raise FeedbackStopped(
-                f"judge.replay=only: {self._store.path} holds no answer to {len(missing)} of {len(calls)} prompts; "
+                f"judge.replay=only: {self._store.name} holds no answer to {len(missing)} of {len(calls)} prompts; "
                 "replay with the settings of the recorded run, or set judge.replay=off"
             )
         if missing:
-            answered = self._run(self._ask_all([(requests[c], c) for c in missing], seed))
+            # Anew for each turn: another process may have paid from the same store.
+            self._budget.dollars, self._budget.tokens = self._store.spent()
+            answered = self._loop.run(self._ask_all([(requests[c], c) for c in missing], seed))
             calls |= zip(missing, answered, strict=True)
         return [call for c in conversations if (call := calls[c]) is not None]
-
-    def close(self) -> None:
-        """Ends connections and closes the store."""
-        if self._runner is not None:
-            for client in self._clients:
-                self._runner.run(client.close())
-            self._runner.close()
-            self._runner = self._budget = None
-            self._clients, self._limits = [], []
-        self._store.close()
-
-    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        # One event loop for the life of the judge, so that connections stay open from step to step.
-        if self._runner is None:
-            self._runner = asyncio.Runner()
-            atexit.register(self.close)
-        return self._runner.run(work)
 
     def _request(self, conversation: Conversation) -> Request:
         messages = json.dumps([{"role": m.role, "content": m.content} for m in conversation], ensure_ascii=False)
@@ -121,9 +99,8 @@ class ChatClient:
         return Request(key=key, endpoint=config.base_url, model=str(config.model), messages=messages)
 
     async def _ask_all(self, requests: Sequence[tuple[Request, Conversation]], seed: int) -> list[Call]:
-        self._open()
-        slots = asyncio.Semaphore(self._config.concurrency)
-        tasks = [asyncio.create_task(self._ask(request, messages, seed, slots)) for request, messages in requests]
+        self._connection.open()
+        tasks = [asyncio.create_task(self._ask(request, messages, seed)) for request, messages in requests]
         try:
             return await asyncio.gather(*tasks)
         finally:
@@ -131,8 +108,8 @@ class ChatClient:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _ask(self, request: Request, messages: Conversation, seed: int, slots: asyncio.Semaphore) -> Call:
-        async with slots:
+    async def _ask(self, request: Request, messages: Conversation, seed: int) -> Call:
+        async with self._connection.slot():
             spent = _Spent(start=time.perf_counter())
             try:
                 call = await self._try(request, messages, spent)
@@ -143,7 +120,7 @@ class ChatClient:
                 raise
             self._store.add(request, seed, call)
         failed = FeedbackFailure(cause=call.cause, reason=str(call.reason), source="llm") if call.cause else None
-        self._breaker.record(failed)
+        self._connection.breaker.record(failed)
         return call
 
     async def _try(self, request: Request, messages: Conversation, spent: _Spent) -> Call:
@@ -165,14 +142,12 @@ class ChatClient:
 
     async def _once(self, request: Request, messages: Conversation, spent: _Spent) -> Completed:
         """One try, within rates and budget; what it came to is added to `spent`."""
-        assert self._budget is not None
         # A token has at least one byte, so this is the most that the prompt can come to.
         most = len(request.messages.encode("utf-8", "surrogatepass"))
         guess = (most // 4, self._config.max_tokens)
-        for rate in self._limits:
-            await rate.take(sum(guess) if rate.counts_tokens else 1.0)
+        await self._connection.wait(sum(guess))
         dearest = self._dollars(most, self._config.max_tokens)
-        async with self._budget.reserve(dearest, most + self._config.max_tokens):
+        async with self._budget.reserve(dearest, most + self._config.max_tokens, self._limits):
             spent.tries += 1
             # Until the endpoint says what a try came to, or that it did nothing, it counts as what it may have come to.
             taken = guess
@@ -197,29 +172,7 @@ class ChatClient:
         }
         # The client's own timeout starts anew with each byte that arrives.
         async with asyncio.timeout(self._config.timeout):
-            # `chat.completions.create` sends the same, but takes a fifth of the time of a call to go through the body.
-            answer = await next(self._next_client).post("/chat/completions", body=body, cast_to=object)
-        return _completed(answer)
-
-    def _open(self) -> None:
-        # Anew for each turn: another judge of the run, or another run, may have paid from the same store.
-        dollars, tokens = self._store.spent()
-        config = self._config
-        self._budget = Budget(
-            max_dollars=config.max_dollars, max_tokens=config.max_total_tokens, dollars=dollars, tokens=tokens
-        )
-        if not self._clients:
-            from openai import AsyncOpenAI
-
-            # A pool of connections looks through all of them at each call: several small ones take half the time.
-            pools = -(-self._config.concurrency // _POOL)
-            self._clients = [
-                AsyncOpenAI(base_url=config.base_url, api_key=self._key, timeout=config.timeout, max_retries=0)
-                for _ in range(pools)
-            ]
-            self._next_client = itertools.cycle(self._clients)
-            rates = ((self._config.requests_per_minute, False), (self._config.tokens_per_minute, True))
-            self._limits = [_Rate(rate, counts_tokens) for rate, counts_tokens in rates if rate is not None]
+            return _completed(json.loads((await self._connection.post(body)).lstrip("\ufeff")))
 
     def _dollars(self, prompt_tokens: int, completion_tokens: int) -> float:
         config = self._config
@@ -238,49 +191,14 @@ class ChatClient:
             return "timeout", f"no answer within {self._config.timeout:g} seconds"
         if status is not None:
             cause: FailureCause = "rate_limited" if status == 429 else "server_error" if status >= 500 else "refused"
-            return cause, self._without_key(f"HTTP {status}: {error}")
+            return cause, self._line(f"HTTP {status}: {error}")
         if isinstance(error, openai.APIConnectionError):
-            return "connection", self._without_key(
-                f"{self._config.base_url} cannot be reached: {error.__cause__ or error}"
-            )
-        return "server_error", self._without_key(f"the body is no answer ({type(error).__name__}: {error})")
+            return "connection", self._line(f"{self._config.base_url} cannot be reached: {error.__cause__ or error}")
+        return "server_error", self._line(f"the body is no answer ({type(error).__name__}: {error})")
 
-    def _without_key(self, text: str) -> str:
-        shown = text if self._config.key_env is None else text.replace(self._key, "[key]")
-        return sound(" ".join(shown.split())[:200])
-
-
-def _key(config: JudgeConfig) -> str:
-    if config.replay == "only" or config.key_env is None:
-        return "none"
-    key = os.environ.get(config.key_env, "").strip()
-    if not key:
-        raise UserError(
-            f"judge.key_env={config.key_env}: this environment variable is not set; put the key there, or set "
-            "judge.key_env=none for an endpoint without keys"
-        )
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise UserError(f"judge.key_env={config.key_env}: this variable holds no key: it has spaces or line breaks")
-    return key
-
-
-class _Rate:
-    """So many calls, or tokens, per minute: a second's worth at once, or one call where that is more."""
-
-    def __init__(self, per_minute: int, counts_tokens: bool) -> None:
-        from aiolimiter import AsyncLimiter
-
-        self.counts_tokens = counts_tokens
-        self._limit = AsyncLimiter(max(1.0, per_minute / 60), max(1.0, 60 / per_minute))
-        self._turn = asyncio.Lock()
-
-    async def take(self, amount: float) -> None:
-        """Waits until the rate admits an amount, however large; those who wait are served one after the other."""
-        async with self._turn:
-            while amount > 0:
-                part = min(amount, self._limit.max_rate)
-                await self._limit.acquire(part)
-                amount -= part
+    def _line(self, text: str) -> str:
+        """A text of the endpoint's as one line that may be shown."""
+        return " ".join(self._connection.without_key(text).split())[:200]
 
 
 @dataclass(slots=True, kw_only=True)

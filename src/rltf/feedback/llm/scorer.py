@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rltf.config.feedback import JudgeConfig
-from rltf.feedback.failures import Breaker
 from rltf.feedback.llm.asker import Asker
+from rltf.feedback.llm.endpoints import Endpoints
 from rltf.feedback.llm.prompts import JudgePrompt
-from rltf.feedback.llm.store import CallStore
 from rltf.feedback.llm.verdict import Unusable, check, json_schema, parse
 from rltf.tasks.base import Rubric, ScoredByJudge, Task, rubric_of
 from rltf.tasks.mixture import parts_of
@@ -21,12 +20,12 @@ class LLMScorer:
     A verdict that does not parse is asked for once more and then is a failure: never a zero.
     """
 
-    def __init__(self, config: JudgeConfig, task: Task, store: CallStore, breaker: Breaker) -> None:
+    def __init__(self, config: JudgeConfig, task: Task, endpoints: Endpoints) -> None:
         """Raises `UserError` where the prompt file or the key is missing."""
         self._config, self._task = config, task
         judged = {label: part for label, part in parts_of(task).items() if isinstance(part, ScoredByJudge)}
         self._prompts = {label: JudgePrompt(config, part.family, scores=True) for label, part in judged.items()}
-        self._asker = Asker(config, store, breaker, json_schema(Rubric(passing=1)))
+        self._asker = Asker(config, endpoints, json_schema(Rubric(passing=1)))
 
     def scores(self, attempts: Sequence[tuple[Problem, str]], seed: int) -> list[Score | FeedbackFailure]:
         """A score or a failure for each attempt; raises `FeedbackStopped` where the run is to stop."""
@@ -36,10 +35,6 @@ class LLMScorer:
             for (problem, text), rubric in zip(attempts, rubrics, strict=True)
         ]
         return self._asker.ask(conversations, lambda i, text: self._read(attempts[i][0], rubrics[i], text), seed)
-
-    def close(self) -> None:
-        """Ends connections and closes the store."""
-        self._asker.close()
 
     def _rubric(self, problem: Problem) -> Rubric:
         rubric = rubric_of(self._task, problem)

@@ -8,6 +8,7 @@ after a stop asks again where a call failed.
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,12 +71,18 @@ class Request:
 
 
 class CallStore:
-    """A file of calls, opened when it is first needed."""
+    """A file of calls, opened when it is first needed. Any thread may use it."""
 
-    def __init__(self, path: Path, *, to_read: bool = False) -> None:
-        """`to_read`: nothing is written to the file, which must be there."""
-        self.path, self._to_read = path, to_read
+    def __init__(self, path: Path | None, *, to_read: bool = False) -> None:
+        """`path` None: in memory, until it is closed. `to_read`: the file must be there, and is not written."""
+        self._path, self._to_read = path, to_read
         self._connection: sqlite3.Connection | None = None
+        self._lock = threading.RLock()
+
+    @property
+    def name(self) -> str:
+        """What the store is called towards people."""
+        return "the record in memory" if self._path is None else str(self._path)
 
     def find(self, key: str, seed: int, *, failures: bool) -> Call | None:
         """What this seed got for the request, if it was an answer, or with `failures` whatever it was.
@@ -155,26 +162,33 @@ class CallStore:
 
     def close(self) -> None:
         """Lets go of the file; a later use opens it again."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """The connection; errors of the database become one line that names the file."""
-        try:
-            if self._connection is None and self._to_read:
-                self._connection = sqlite3.connect(f"file:{quote(str(self.path))}?mode=ro", uri=True)
-            elif self._connection is None:
-                self._connection = sqlite3.connect(self.path, timeout=60)
-                # Other processes may read and write the same store.
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.execute("PRAGMA synchronous = NORMAL")
-                self._connection.executescript(_SCHEMA)
-            yield self._connection
-        except sqlite3.Error as error:
-            self.close()
-            raise FeedbackStopped(
-                f"judge.store {self.path}: {error}; nothing that was saved is lost: mend the file or the disk, or name "
-                "another store, and go on with --resume"
-            ) from error
+        with self._lock:
+            try:
+                if self._connection is None:
+                    self._connection = self._connected()
+                yield self._connection
+            except sqlite3.Error as error:
+                self.close()
+                raise FeedbackStopped(
+                    f"judge.store {self.name}: {error}; nothing that was saved is lost: mend the file or the disk, or "
+                    "name another store, and go on with --resume"
+                ) from error
+
+    def _connected(self) -> sqlite3.Connection:
+        # The lock sees to it that one thread at a time uses the connection.
+        if self._to_read:
+            return sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro", uri=True, check_same_thread=False)
+        connection = sqlite3.connect(self._path or ":memory:", timeout=60, check_same_thread=False)
+        # Other processes may read and write the same store.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.executescript(_SCHEMA)
+        return connection

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rltf.config.feedback import JudgeConfig
-from rltf.feedback.failures import Breaker
 from rltf.feedback.llm.asker import Asker
+from rltf.feedback.llm.endpoints import Endpoints
 from rltf.feedback.llm.prompts import JudgePrompt
-from rltf.feedback.llm.store import CallStore
 from rltf.feedback.llm.verdict import Unusable, check, json_schema, parse
 from rltf.tasks.base import TRUNCATED_FEEDBACK, Task, rubric_of
 from rltf.tasks.mixture import parts_of
 from rltf.types import Feedback, FeedbackFailure, FeedbackRequest
 
 
-class LLMJudge:
+class LLMSource:
     """Asks a language model what is wrong with each attempt, all attempts of a turn at the same time.
 
     Where the task has a verifier, the reward is the verifier's and never the judge's. Where a judge has scored the
@@ -24,12 +23,12 @@ class LLMJudge:
     and then is a failure.
     """
 
-    def __init__(self, config: JudgeConfig, task: Task, store: CallStore, breaker: Breaker) -> None:
+    def __init__(self, config: JudgeConfig, task: Task, endpoints: Endpoints) -> None:
         """Raises `UserError` where the prompt file or the key is missing."""
         self._config, self._task = config, task
         # The parts of a mixture may be of several kinds.
         self._prompts = {label: JudgePrompt(config, part.family) for label, part in parts_of(task).items()}
-        self._asker = Asker(config, store, breaker, json_schema(None))
+        self._asker = Asker(config, endpoints, json_schema(None))
 
     def feedback(self, requests: Sequence[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
         """Feedback or a failure for each request; raises `FeedbackStopped` where the run is to stop."""
@@ -47,10 +46,6 @@ class LLMJudge:
             next(answers) if rubric_of(self._task, request.problem) is None else self._said(request)
             for request in requests
         ]
-
-    def close(self) -> None:
-        """Ends connections and closes the store."""
-        self._asker.close()
 
     def _read(self, request: FeedbackRequest, text: str) -> Feedback | Unusable:
         read = parse(text, self._config.format)
