@@ -19,6 +19,7 @@ from rltf.runs.directory import RunDir
 from rltf.runs.report import plain, transcript
 from rltf.support.errors import UserError
 from rltf.support.seeds import derive_seed
+from rltf.text.prompts import Prompts
 
 
 def try_command(task: str, count: int, settings: Sequence[str]) -> None:
