@@ -65,6 +65,8 @@ from rltf.config import (
     TorchEngineConfig,
     TrainerConfig,
 )
+from rltf.rollouts.records import Timing
+from rltf.runs.observers import Observer
 from rltf.runs.provenance import environment
 from rltf.tasks import BinaryMatrix
 from rltf.text.prompts import Prompts
@@ -140,23 +142,14 @@ class PseudoRandomRewards(BinaryMatrix):
 
 
 @dataclass(frozen=True, slots=True)
-class _Observer:
+class _Observer(Observer):
     """Passes on that a step of rltf has ended."""
 
     on_step: Callable[[int], None]
 
-    def phase(self, name: str) -> None:
-        """Not a step."""
-
-    def step(self, step: int, metrics: dict[str, float], timing: dict[str, float]) -> None:
+    def step(self, step: int, metrics: Mapping[str, float], timing: Timing) -> None:
         """The last thing in a step."""
         self.on_step(int(metrics.get("tokens/policy", 0)))
-
-    def evaluation(self, step: int, evaluation: Any, usefulness: float | None) -> None:
-        """Not a step."""
-
-    def alarm(self, step: int, reason: str) -> None:
-        """Random rewards may well look like a collapse."""
 
 
 def run_rltf(work: Workload, on_step: Callable[[int], None]) -> None:

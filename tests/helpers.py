@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from rltf.config import ObjectiveConfig, PromptsConfig
 from rltf.objectives import Context, Objective
+from rltf.rollouts.records import Accuracies, EvaluationRecord, Summary
 from rltf.support.templates import without_fields
 from rltf.text.prompts import Prompts
 from rltf.text.renderer import Renderer
@@ -33,6 +34,7 @@ from rltf.types import (
     RolloutStatus,
     SamplingParams,
     Score,
+    Split,
     Tokens,
     Turn,
 )
@@ -205,3 +207,56 @@ def chatml_tokenizer() -> Any:
     fast.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in ("<think>", "</think>")])
     fast.chat_template = CHATML
     return fast
+
+
+FIGURES: dict[str, Any] = {
+    "first_turn": 0.0,
+    "first_turn_interval": None,
+    "second_turn": None,
+    "second_turn_interval": None,
+    "reward": 0.0,
+    "reward_interval": None,
+    "second_reward": None,
+    "other_reward": None,
+    "reward_by_length": None,
+    "tokens": 10.0,
+    "solved": 0.0,
+    "pass_at_k": 0.0,
+}
+
+
+def make_accuracies(first: float, second: float | None = None) -> Accuracies:
+    return Accuracies(**{**FIGURES, "first_turn": first, "second_turn": second})
+
+
+def make_evaluation(step: int, split: Split, first: float, second: float | None = None) -> EvaluationRecord:
+    return EvaluationRecord(
+        **{**FIGURES, "first_turn": first, "second_turn": second},
+        step=step,
+        split=split,
+        problems=200,
+        samples=4,
+        temperature=1.0,
+        by_turn=(first, second),
+        by_turn_interval=(None, None),
+        reached=(1.0, 1.0),
+        malformed=0.0,
+        truncated=0.0,
+        feedback_failed=0.0,
+    )
+
+
+def make_summary(before: Accuracies, after: Accuracies) -> Summary:
+    return Summary(
+        task="toy",
+        method="grpo",
+        seed=0,
+        steps=2,
+        rollouts=256,
+        tokens=1000,
+        feedback_calls=10,
+        seconds=2.0,
+        test_problems=200,
+        before=before,
+        after=after,
+    )

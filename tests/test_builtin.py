@@ -12,7 +12,8 @@ import pytest
 from rltf.builtin import builtin_directory
 from rltf.config.load import load_config
 from rltf.feedback.llm import Endpoints
-from rltf.rollouts.evaluate import Evaluation, evaluate
+from rltf.rollouts.evaluate import evaluate
+from rltf.rollouts.records import Evaluation
 from rltf.runs.build import build_engine, build_evaluation_collector, build_task
 from rltf.tasks.binary_matrix import DRAFT_FORMAT, Matrix, distances, extract_matrix, locate, mark, write_matrix
 from rltf.text.renderer import Renderer
@@ -45,7 +46,7 @@ def measured(request: pytest.FixtureRequest) -> tuple[Evaluation, float, float]:
 
 def test_first_attempts_are_well_formed_and_uninformed(measured: tuple[Evaluation, float, float]) -> None:
     evaluation, most, _ = measured
-    assert evaluation.single_turn <= most
+    assert evaluation.first_turn <= most
     assert evaluation.malformed <= 0.05
 
 

@@ -83,7 +83,7 @@ def test_each_recipe_trains(recipe: Path, tiny_model: Path, tmp_path: Path) -> N
     assert summary["tokens"] > 0
     assert summary["seconds"] > 0
     for when in ("before", "after"):
-        assert 0.0 <= summary[when]["single_turn"] <= 1.0
+        assert 0.0 <= summary[when]["first_turn"] <= 1.0
         assert 0.0 <= summary[when]["second_turn"] <= 1.0
     assert [record["step"] for record in jsonl(tmp_path / "run" / "metrics.jsonl")] == [1, 2]
     rollouts = jsonl(tmp_path / "run" / "rollouts.jsonl")
@@ -93,7 +93,7 @@ def test_each_recipe_trains(recipe: Path, tiny_model: Path, tmp_path: Path) -> N
         turn
     )
     assert turn["score"]["explanation"]
-    assert "single-turn accuracy" in done.stdout
+    assert "first attempts that are right" in done.stdout
     assert "time left" in done.stdout
     assert "In run:\n model " in done.stdout
 
@@ -115,9 +115,9 @@ def test_the_trained_model_can_be_evaluated_and_shown(tiny_model: Path, tmp_path
     figures = json.loads(done.stdout)
     assert figures["samples"] == 2
     assert figures["problems"] == 4
-    assert 0.0 <= figures["single_turn"] <= figures["pass_at_k"] <= 1.0
+    assert 0.0 <= figures["first_turn"] <= figures["pass_at_k"] <= 1.0
     table = rltf("eval", str(Path("run") / "model"), "--task", "binary_matrix", *SMALL[4:], cwd=tmp_path)
-    assert "single-turn accuracy" in table.stdout
+    assert "first attempts that are right" in table.stdout
     shown = rltf("rollout", "run", "-n", "1", cwd=tmp_path)
     assert "Find the distance to the nearest 0" in shown.stdout
     assert "feedback (rules:located)" in shown.stdout
@@ -152,7 +152,7 @@ def test_the_best_model_on_the_validation_split_is_kept(tiny_model: Path, tmp_pa
     )  # fmt: skip
     assert done.stdout.count("+0.0 points of it by what the feedback says") == 4
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["best"] == {"step": 1, "validation_single_turn": 0.0}
+    assert summary["best"] == {"step": 1, "validation_first_turn": 0.0}
     assert (tmp_path / "run" / "best" / "model.safetensors").is_file()
     assert all("usefulness" in record for record in jsonl(tmp_path / "run" / "evaluations.jsonl"))
     rltf("eval", str(Path("run") / "best"), "task.test_size=4", "evaluation.problems=2", cwd=tmp_path)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import make_accuracies, make_evaluation, make_summary
 from test_cli import SMALL, rltf
 
 from rltf.comparisons.comparison import Comparison, load_comparison, outcome, spread
@@ -123,20 +124,11 @@ def test_the_interval_is_students_t_over_seeds() -> None:
 
 def finished_run(path: Path, config: Any, single: float, second: float | None) -> None:
     run = RunDir.create(path)
-    figures = {"single_turn": single, "second_turn": second}
     run.write_text("config.json", json.dumps(config.model_dump(mode="json")))
-    summary = {
-        "before": {"single_turn": 0.0, "second_turn": 0.1},
-        "after": figures,
-        "rollouts": 256,
-        "tokens": 1000,
-        "feedback_calls": 10,
-        "seconds": 2.0,
-        "test_problems": 200,
-    }
-    run.write_text("summary.json", json.dumps(summary))
-    run.append("evaluations.jsonl", [{"step": 1, "split": "validation", **figures}])
-    run.append("evaluations.jsonl", [{"step": 2, "split": "test", "single_turn": 0.99, "second_turn": 0.99}])
+    summary = make_summary(make_accuracies(0.0, 0.1), make_accuracies(single, second))
+    run.write_text("summary.json", json.dumps(summary.to_json()))
+    evaluations = [make_evaluation(1, "validation", single, second), make_evaluation(2, "test", 0.99, 0.99)]
+    run.append("evaluations.jsonl", [evaluation.to_json() for evaluation in evaluations])
 
 
 @pytest.fixture
@@ -152,16 +144,16 @@ def test_the_outcome_has_means_paired_differences_and_curves_of_the_validation_s
     finished: tuple[Comparison, Path],
 ) -> None:
     arms = outcome(*finished)["arms"]
-    assert arms["grpo"]["after"]["single_turn"]["spread"]["mean"] == pytest.approx(0.2)
+    assert arms["grpo"]["after"]["first_turn"]["spread"]["mean"] == pytest.approx(0.2)
     assert arms["grpo"]["after"]["second_turn"]["spread"] is None
     assert arms["grpo"]["difference"] == {}
     # Seed by seed 0.4 and 0.3: narrower than the arms' own intervals.
-    assert arms["sd"]["difference"]["single_turn"]["mean"] == pytest.approx(0.35)
-    assert arms["sd"]["difference"]["single_turn"]["half"] == pytest.approx(12.706 * 0.0707107 / 2**0.5, rel=1e-4)
+    assert arms["sd"]["difference"]["first_turn"]["mean"] == pytest.approx(0.35)
+    assert arms["sd"]["difference"]["first_turn"]["half"] == pytest.approx(12.706 * 0.0707107 / 2**0.5, rel=1e-4)
     assert arms["sd"]["difference"]["second_turn"] is None
     (point,) = arms["sd"]["curve"]
     assert point["rollouts"] == 128
-    assert point["single_turn"]["mean"] == pytest.approx(0.55)
+    assert point["first_turn"]["mean"] == pytest.approx(0.55)
     assert point["second_turn"] == {"mean": 0.8, "half": None}
 
 
@@ -186,7 +178,7 @@ def test_comparisons_stand_side_by_side_with_a_gap_where_one_lacks_an_arm(finish
     first = outcome(*finished)
     second = {**first, "title": "Other", "arms": {"sd": first["arms"]["sd"], "fm": first["arms"]["grpo"]}}
     lines = side_by_side([first, second], "rltf compare a.toml b.toml").splitlines()
-    assert lines[0] == "| single-turn, % | Two methods | Other |"
+    assert lines[0] == "| first attempts, % | Two methods | Other |"
     assert lines[2:6] == [
         "| before training | 0.0 ± 0.0 | 0.0 ± 0.0 |",
         "| `grpo` | 20.0 ± 127.1 | - |",

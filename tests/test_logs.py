@@ -213,7 +213,7 @@ def test_training_from_a_log(
     assert {name for record in records for turn in record["turns"] for name in turn["weights"]} <= components
     assert all(len(record["turns"]) == (1 if method == "rltf_fm" else 2) for record in records)
     metrics = jsonl(tmp_path / "run" / "metrics.jsonl")
-    assert all("accuracy/turn0" not in step for step in metrics)
+    assert all("accuracy/first_turn" not in step for step in metrics)
     assert ("loss/feedback" in metrics[0]) == ("feedback" in components)
     if settings[0] in ("log.score=all", "log.score=likelihood"):
         for record in records:

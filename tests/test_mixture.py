@@ -265,16 +265,16 @@ def group(task: str, *rewards: float) -> RolloutGroup:
 def test_figures_by_task() -> None:
     groups = [group("a", 1.0, 0.0), group("b", 0.0, 0.0), group("a", 1.0, 1.0)]
     figures = summarize(groups, "test", 2, 1.0)
-    assert {name: (each["problems"], each["single_turn"]) for name, each in figures.by_task.items()} == {
+    assert {name: (each["problems"], each["first_turn"]) for name, each in figures.by_task.items()} == {
         "a": (2, 0.75),
         "b": (1, 0.0),
     }
-    assert figures.record()["by_task"]["a"]["second_turn"] is None
-    assert "by_task" not in summarize(groups[:1], "test", 2, 1.0).record()
+    assert figures.to_json()["by_task"]["a"]["second_turn"] is None
+    assert summarize(groups[:1], "test", 2, 1.0).by_task == {}
     metrics = rollout_metrics(groups, by_task=True)
-    assert metrics["accuracy/turn0"] == 0.5
-    assert metrics["accuracy/turn0/a"] == 0.75
-    assert metrics["accuracy/turn0/b"] == 0.0
+    assert metrics["accuracy/first_turn"] == 0.5
+    assert metrics["accuracy/first_turn/a"] == 0.75
+    assert metrics["accuracy/first_turn/b"] == 0.0
     assert not [name for name in rollout_metrics(groups) if name.count("/") > 1]
 
 
@@ -327,12 +327,12 @@ def test_a_run_on_a_mixture(tiny_model: Path, tmp_path: Path) -> None:
     sources = {(r["task"], turn["feedback"]["source"]) for r in records for turn in r["turns"] if turn["feedback"]}
     assert sources == {("binary_matrix", "rules:located"), ("sums", "constant")}
     names = {name for record in jsonl(tmp_path / "run" / "metrics.jsonl") for name in record}
-    assert {"accuracy/turn0", "accuracy/turn0/sums", "accuracy/turn0/binary_matrix"} <= names
+    assert {"accuracy/first_turn", "accuracy/first_turn/sums", "accuracy/first_turn/binary_matrix"} <= names
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["task"] == "mixture"
     assert set(summary["after"]["by_task"]) == {"binary_matrix", "sums"}
     shown = rltf("eval", "run", "-k", "1", cwd=tmp_path).stdout
-    assert "single-turn accuracy, sums" in shown
+    assert "first attempts that are right, sums" in shown
 
 
 def test_overrides_can_name_a_source_for_a_task() -> None:

@@ -8,9 +8,9 @@ from rltf.rollouts.monitors import WINDOW, collapse, leaked_share
 def history(first: list[float], second: list[float] | None = None, malformed: float = 0.0) -> list[dict[str, float]]:
     steps: list[dict[str, float]] = []
     for number, accuracy in enumerate(first):
-        step = {"accuracy/turn0": accuracy, "rollout/malformed": malformed}
+        step = {"accuracy/first_turn": accuracy, "rollout/malformed": malformed}
         if second is not None:
-            step["accuracy/turn1"] = second[number]
+            step["accuracy/second_turn"] = second[number]
         steps.append(step)
     return steps
 
@@ -34,7 +34,7 @@ def test_chance_hits_are_no_skill_to_lose() -> None:
 def test_a_turn_that_nobody_reaches_any_more_has_not_collapsed() -> None:
     steps = history([0.9] * 40, [0.8] * 40)
     for step in steps[25:]:
-        del step["accuracy/turn1"]
+        del step["accuracy/second_turn"]
     assert collapse(steps) is None
 
 

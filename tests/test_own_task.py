@@ -25,6 +25,7 @@ from rltf.feedback import load_function
 from rltf.feedback.llm import Endpoints
 from rltf.runs.build import build_engine, build_task, build_trainer
 from rltf.runs.directory import RunDir
+from rltf.runs.observers import Observer
 from rltf.runs.trainer import Interrupted
 from rltf.support.errors import Stopped, TaskFailed, UserError
 from rltf.tasks import FeedbackLevel, SimpleTask, load_task
@@ -392,13 +393,6 @@ def test_a_run_on_a_python_file_resumes_from_elsewhere_but_not_with_another_file
     assert (run / "rollouts.jsonl").read_bytes() == rollouts
 
 
-class _Silent:
-    def phase(self, name: str) -> None: ...
-    def step(self, step: int, metrics: dict[str, float], timing: dict[str, float]) -> None: ...
-    def evaluation(self, step: int, evaluation: Any, usefulness: float | None) -> None: ...
-    def alarm(self, step: int, reason: str) -> None: ...
-
-
 def test_a_scorer_that_raises_in_a_step_is_no_reward_but_the_end_of_the_run(tiny_model: Path, tmp_path: Path) -> None:
     bug = """
     def score(self, problem, text):
@@ -415,7 +409,7 @@ def test_a_scorer_that_raises_in_a_step_is_no_reward_but_the_end_of_the_run(tiny
     engine.renderer.stop_tokens = (*engine.renderer.stop_tokens, *range(100, 250))
     run = RunDir.create(tmp_path / "run")
     trainer = build_trainer(
-        config, run_dir=run, engine=engine, task=build_task(config.task), endpoints=Endpoints(), observer=_Silent()
+        config, run_dir=run, engine=engine, task=build_task(config.task), endpoints=Endpoints(), observer=Observer()
     )
     with pytest.raises(Interrupted) as stopped:
         trainer.run()

@@ -13,7 +13,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from rltf.config import RunConfig, Section
+    from rltf.config.load import configure
     from rltf.objectives import Answers, Context, Objective, Term
+    from rltf.rollouts.records import Evaluation, EvaluationRecord, RolloutRecord, Summary, Timing
+    from rltf.runs.look import evaluate
+    from rltf.runs.observers import Observer
+    from rltf.runs.run import Run
+    from rltf.runs.trainer import Interrupted
+    from rltf.support.errors import UserError
     from rltf.types import (
         Answer,
         Completion,
@@ -32,6 +39,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "rltf.config": ("RunConfig", "Section"),
+    "rltf.config.load": ("configure",),
+    "rltf.rollouts.records": ("Evaluation", "EvaluationRecord", "RolloutRecord", "Summary", "Timing"),
+    "rltf.runs.look": ("evaluate",),
+    "rltf.runs.observers": ("Observer",),
+    "rltf.runs.run": ("Run",),
+    "rltf.runs.trainer": ("Interrupted",),
+    "rltf.support.errors": ("UserError",),
     "rltf.objectives": ("Answers", "Context", "Objective", "Term"),
     "rltf.types": (
         "Answer",
@@ -56,22 +70,33 @@ __all__ = [
     "Answers",
     "Completion",
     "Context",
+    "Evaluation",
+    "EvaluationRecord",
     "Feedback",
     "FeedbackFailure",
+    "Interrupted",
     "Message",
     "Objective",
+    "Observer",
     "Problem",
     "Query",
     "Rollout",
     "RolloutGroup",
+    "RolloutRecord",
+    "Run",
     "RunConfig",
     "Score",
     "Section",
+    "Summary",
     "Term",
+    "Timing",
     "TokenDistributions",
     "TrainingSample",
     "Turn",
+    "UserError",
     "__version__",
+    "configure",
+    "evaluate",
 ]
 
 

@@ -329,3 +329,11 @@ class TrainingSample:
     @property
     def _name(self) -> str:
         return f"a sample of {self.component!r} (rollout {self.rollout}, turn {self.turn})"
+
+
+def turn_name(index: int) -> str:
+    """What the attempts at a turn are called in metrics and records: `first_turn` for index 0, and so on."""
+    return f"{_ORDINALS[index]}_turn" if index < len(_ORDINALS) else f"turn_{index + 1}"
+
+
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")

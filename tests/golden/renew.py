@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from rltf.config.load import load_config
 from rltf.feedback.llm import Endpoints
 from rltf.runs.build import build_engine, build_task, build_trainer
 from rltf.runs.directory import RunDir
+from rltf.runs.observers import Observer
 from rltf.runs.provenance import environment
 
 GOLDEN = Path(__file__).parent / "trajectory.json"
@@ -27,20 +27,13 @@ SETTINGS = (
 )
 
 
-class _Silent:
-    def phase(self, name: str) -> None: ...
-    def step(self, step: int, metrics: dict[str, float], timing: dict[str, float]) -> None: ...
-    def evaluation(self, step: int, evaluation: Any, usefulness: float | None) -> None: ...
-    def alarm(self, step: int, reason: str) -> None: ...
-
-
 def trajectory(directory: Path) -> list[dict[str, float]]:
     """The metrics of each step of a short run of the built-in model."""
     config = load_config([], SETTINGS)
     run = RunDir.create(directory)
     engine, task = build_engine(config), build_task(config.task)
-    build_trainer(config, run_dir=run, engine=engine, endpoints=Endpoints(), task=task, observer=_Silent()).run()
-    return run.records("metrics.jsonl")
+    build_trainer(config, run_dir=run, engine=engine, endpoints=Endpoints(), task=task, observer=Observer()).run()
+    return run.metrics()
 
 
 if __name__ == "__main__":

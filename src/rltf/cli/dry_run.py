@@ -10,7 +10,7 @@ from rich.table import Table
 from rltf.cli.ending import fail
 from rltf.cli.inspect import print_left_out
 from rltf.config import JudgeConfig, RunConfig
-from rltf.runs.build import build_task, check_feedback
+from rltf.runs.build import build_task, check_sources
 from rltf.runs.estimate import CHARACTERS_PER_TOKEN, Calls, estimate
 from rltf.runs.report import plain
 from rltf.support.errors import UserError
@@ -23,7 +23,7 @@ def dry_run(config: RunConfig, config_json: str) -> None:
     problems, question = _task(config, console)
     checks: list[tuple[str, str]] = [("settings", "")]
     checks.append(("problems", problems if isinstance(problems, str) else ""))
-    checks.append(("feedback", _complaint(lambda: check_feedback(config, build_task(config.task)))))
+    checks.append(("feedback", _complaint(lambda: check_sources(config, build_task(config.task)))))
     count = None if isinstance(problems, str) else problems
     prompt_tokens = max(1, question // CHARACTERS_PER_TOKEN)
     console.print(_prices(config, count, prompt_tokens))

@@ -4,59 +4,49 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, get_args
 
-from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from rltf.cli.ending import fail
-from rltf.config import FeedbackConfig, RunConfig, TaskConfig
-from rltf.config.load import apply_override, config_from_json, validate_config
-from rltf.engines.base import Engine
-from rltf.feedback.llm import Endpoints
-from rltf.rollouts.collector import RolloutCollector
-from rltf.rollouts.evaluate import Evaluation, evaluate
-from rltf.rollouts.metrics import group_records
-from rltf.runs.build import (
-    STORE,
-    TASKS,
-    build_engine,
-    build_evaluation_collector,
-    build_second_opinion,
-    build_task,
-    check_feedback,
-    open_endpoints,
-    task_settings,
-)
-from rltf.runs.directory import RunDir
+from rltf.config import FeedbackConfig, RunConfig
+from rltf.config.load import apply_override, parse_override, validate_config
+from rltf.rollouts.recording import group_records
+from rltf.rollouts.records import Evaluation
+from rltf.runs.build import build_engine, build_task, known_tasks, task_settings
+from rltf.runs.look import collecting, evaluation_of, settings_for, split_named
 from rltf.runs.report import percent, plain, transcript
-from rltf.support.errors import UserError
 from rltf.support.seeds import derive_seed
 from rltf.tasks.base import Task
 from rltf.tasks.mixture import left_out_of, parts_of
 from rltf.tasks.validate import Check, validate
-from rltf.types import Split
 
 
 def eval_command(
-    model: str, task: str | None, split: str, samples: int | None, settings: Sequence[str], json_output: bool
+    model: str,
+    task: str | None,
+    split: str,
+    samples: int | None,
+    problems: int | None,
+    settings: Sequence[str],
+    *,
+    json_output: bool,
+    accept_changed_files: bool,
 ) -> None:
     """Evaluates a model or a run's trained model on a split."""
-    config = _settings_for(model, task, settings)
-    with open_endpoints(config, None) as endpoints:
-        collector = _collector(config, build_engine(config), endpoints)
-        evaluation = _evaluate(config, collector, split, samples, endpoints)
+    config = _settings_for(model, task, settings, samples, problems, accept_changed_files)
+    with collecting(config) as (collector, endpoints):
+        evaluation = evaluation_of(config, collector, split_named(split), endpoints)
+        name = collector.task.name
     if json_output:
-        print(json.dumps({"task": collector.task.name, "model": model, **evaluation.record()}, allow_nan=False))
+        print(json.dumps({"task": name, "model": model, **evaluation.to_json()}, allow_nan=False))
         return
-    table = Table(title=plain(f"{model} on {collector.task.name}, {split}"), title_justify="left")
+    table = Table(title=plain(f"{model} on {name}, {split}"), title_justify="left")
     table.add_column("figure")
     table.add_column("value", justify="right")
-    table.add_row("single-turn accuracy", percent(evaluation.single_turn, evaluation.single_turn_interval))
-    if evaluation.reward != evaluation.single_turn:
+    table.add_row("first attempts that are right", percent(evaluation.first_turn, evaluation.first_turn_interval))
+    if evaluation.reward != evaluation.first_turn:
         table.add_row("mean reward of first attempts", percent(evaluation.reward, evaluation.reward_interval))
         table.add_row("its correlation with their length", _number(evaluation.reward_by_length))
         table.add_row("mean reward of second attempts", percent(evaluation.second_reward))
@@ -64,10 +54,10 @@ def eval_command(
         table.add_row(
             "mean reward by the second judge", percent(evaluation.other_reward, evaluation.other_reward_interval)
         )
-    for name, figures in evaluation.by_task.items():
-        cell = percent(figures["single_turn"], figures["single_turn_interval"])
-        table.add_row(plain(f"single-turn accuracy, {name}"), cell)
-    table.add_row(f"pass@{evaluation.samples}, single turn", percent(evaluation.pass_at_k))
+    for label, figures in evaluation.by_task.items():
+        cell = percent(figures["first_turn"], figures["first_turn_interval"])
+        table.add_row(plain(f"first attempts that are right, {label}"), cell)
+    table.add_row(f"pass@{evaluation.samples}, first attempts", percent(evaluation.pass_at_k))
     turns = zip(evaluation.by_turn, evaluation.by_turn_interval, strict=True)
     for turn, (share, interval) in list(enumerate(turns, start=1))[1:]:
         table.add_row(f"attempt {turn}, where it was needed", percent(share, interval))
@@ -88,7 +78,9 @@ def refine_command(
     rounds: int,
     samples: int | None,
     settings: Sequence[str],
+    *,
     json_output: bool,
+    accept_changed_files: bool,
 ) -> None:
     """Accuracy after each round of revision: on the model's own feedback, and on the task's for comparison.
 
@@ -96,7 +88,7 @@ def refine_command(
     outgrows the model's context, or that gets no feedback, ends before; a round's accuracy is that of the attempts
     made in it.
     """
-    config = _settings_for(model, task, settings)
+    config = _settings_for(model, task, settings, samples, None, accept_changed_files)
     going_on = {"early_termination": False, "feedback_on_correct": True, "feedback_on_last": False}
     config = config.model_copy(update={"rollout": config.rollout.model_copy(update=going_on)})
     engine = build_engine(config)
@@ -104,13 +96,12 @@ def refine_command(
     for source in ("self", config.feedback.source if config.feedback.source != "self" else "rules"):
         # One source for all tasks of a mixture, and on the attempt itself, whatever a run was trained with.
         plain_feedback = {"source": source, "per_task": FeedbackConfig().per_task, "about": "attempt"}
-        feedback = config.feedback.model_copy(update=plain_feedback)
-        given = config.model_copy(update={"feedback": feedback})
-        with open_endpoints(given, None) as endpoints:
-            collector = _collector(given, engine, endpoints, rounds + 1)
-            curves[source] = _evaluate(config, collector, split, samples, endpoints)
+        asked = config.model_copy(update={"feedback": config.feedback.model_copy(update=plain_feedback)})
+        with collecting(asked, rounds + 1, engine=engine) as (collector, endpoints):
+            curves[source] = evaluation_of(config, collector, split_named(split), endpoints)
+    engine.close()
     if json_output:
-        records = {source: evaluation.record() for source, evaluation in curves.items()}
+        records = {source: evaluation.to_json() for source, evaluation in curves.items()}
         print(json.dumps({"task": config.task.name, "model": model, **records}, allow_nan=False))
         return
     table = Table(title=plain(f"{model} on {config.task.name}, {split}"), title_justify="left")
@@ -138,12 +129,13 @@ def _round(evaluation: Evaluation, number: int) -> str:
     return accuracy if reached == 1 else f"{accuracy} of {percent(reached)}"
 
 
-def rollout_command(model: str, task: str | None, split: str, count: int, settings: Sequence[str]) -> None:
+def rollout_command(
+    model: str, task: str | None, split: str, count: int, settings: Sequence[str], *, accept_changed_files: bool
+) -> None:
     """Prints one transcript per problem."""
-    config = _settings_for(model, task, settings)
-    which = _split(split)
-    with open_endpoints(config, None) as endpoints:
-        collector = _collector(config, build_engine(config), endpoints)
+    config = _settings_for(model, task, settings, None, None, accept_changed_files)
+    which = split_named(split)
+    with collecting(config) as (collector, _):
         problems = [collector.task.problem(which, i) for i in range(min(count, collector.task.size(which)))]
         groups = collector.collect(problems, 1, config.rollout.temperature, derive_seed(config.seed, "transcripts"))
     console = Console()
@@ -154,7 +146,7 @@ def rollout_command(model: str, task: str | None, split: str, count: int, settin
 def tasks_command() -> None:
     """Lists the tasks and their settings."""
     table = Table("task", "setting", "default", "meaning")
-    for name, (section, _) in sorted(TASKS.items()):
+    for name, section in sorted(known_tasks().items()):
         table.add_row(name, "", "", section.__doc__ or "")
         fields = {field: info for field, info in section.model_fields.items() if field != "name"}
         own = {field: info for field, info in fields.items() if field in vars(section).get("__annotations__", {})}
@@ -167,7 +159,10 @@ def tasks_command() -> None:
 
 def validate_command(name: str, problems: int, settings: Sequence[str]) -> None:
     """Prints each check's outcome; exit status 1 if one failed. The tasks of a mixture are checked one by one."""
-    config = _with_settings(task_settings(name), settings)
+    data = task_settings(name)
+    for setting in settings:
+        apply_override(data, setting)
+    config = validate_config(data)
     console = Console()
     checks: list[Check] = []
     parts = parts_of(build_task(config.task))
@@ -200,81 +195,19 @@ def _print_checks(console: Console, checks: Sequence[Check]) -> None:
             console.print(plain(f"    {failure}"))
 
 
-def _settings_for(model: str, task: str | None, settings: Sequence[str]) -> RunConfig:
-    """A run brings its own settings; a model the defaults. Whichever, the model named is the one that is used."""
-    path = Path(model)
-    if (path / "config.json").is_file() and (path / "environment.json").is_file():
-        run = RunDir.open(path)
-        if not run.model.is_dir():
-            raise UserError(f"{model}: the run has no trained model yet; finish it with rltf train --resume {model}")
-        data = config_from_json(run.read_text("config.json")).model_dump(mode="json")
-        data["engine"] |= {"model": str(run.model), "lora": None, "chat_template": None}
-        # A log is for training alone. What the run's judge has said of an attempt is not paid again.
-        data["log"] = {}
-        if task is not None and task != data["task"]["name"]:
-            data["task"] = task_settings(task).get("task", {})
-        _settle_judges(data, run.path / STORE)
-    else:
-        data = task_settings(task or "binary_matrix")
-        data["engine"] = {**data.get("engine", {}), "model": model}
-    named = data["engine"]["model"]
-    config = _with_settings(data, settings)
-    if config.engine.model != named:
-        raise UserError(f"engine.model={config.engine.model}: the model is named first; remove the setting")
-    return config
-
-
-def _settle_judges(data: dict[str, Any], store: Path) -> None:
-    """Leaves a run's judges where the task or the feedback still asks them, with the run's record of what they said."""
-    try:
-        judged = TypeAdapter(TaskConfig).validate_python(data["task"]).judged
-        asked = judged or "llm" in FeedbackConfig.model_validate(data["feedback"]).asked
-    except ValidationError:  # Checking the whole says it better.
-        return
-    if not asked:
-        data["judge"] = {}
-    if not judged:
-        data["evaluation"]["judge"] = None
-    for judge in (data["judge"], data["evaluation"]["judge"]):
-        if judge and judge["store"] is None:
-            judge["store"] = str(store)
-
-
-def _with_settings(data: dict[str, Any], settings: Sequence[str]) -> RunConfig:
-    for setting in settings:
-        apply_override(data, setting)
-    return validate_config(data)
-
-
-def _collector(config: RunConfig, engine: Engine, endpoints: Endpoints, horizon: int | None = None) -> RolloutCollector:
-    task = build_task(config.task)
-    check_feedback(config, task)
-    return build_evaluation_collector(config, task, engine, endpoints, horizon)
-
-
-def _evaluate(
-    config: RunConfig, collector: RolloutCollector, split: str, samples: int | None, endpoints: Endpoints
-) -> Evaluation:
-    settings = config.evaluation
-    evaluation, _ = evaluate(
-        collector,
-        _split(split),
-        samples=samples or settings.samples,
-        temperature=settings.temperature,
-        problems=settings.problems,
-        seed=config.seed,
-        second_opinion=build_second_opinion(config, collector.task, endpoints),
-    )
-    return evaluation
+def _settings_for(
+    model: str,
+    task: str | None,
+    settings: Sequence[str],
+    samples: int | None,
+    problems: int | None,
+    accept_changed_files: bool,
+) -> RunConfig:
+    changes = dict(parse_override(setting) for setting in settings)
+    options = {"evaluation.samples": samples, "evaluation.problems": problems}
+    changes |= {name: value for name, value in options.items() if value is not None}
+    return settings_for(model, task, changes, accept_changed_files=accept_changed_files)
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def _split(name: str) -> Split:
-    for split in get_args(Split):
-        if split == name:
-            known: Split = split
-            return known
-    raise UserError(f"--split {name}: unknown; choose one of {', '.join(get_args(Split))}")

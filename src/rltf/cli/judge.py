@@ -13,7 +13,7 @@ from rltf.config import RunConfig
 from rltf.config.load import apply_override, read_recipe, validate_config
 from rltf.feedback.llm import CallStore, LLMSource
 from rltf.rollouts.collector import RolloutCollector
-from rltf.rollouts.metrics import group_records
+from rltf.rollouts.recording import group_records
 from rltf.runs.build import STORE, build_engine, build_scorer, build_task, open_endpoints, task_settings
 from rltf.runs.directory import RunDir
 from rltf.runs.report import plain, transcript

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from rltf import __version__
 from rltf.cli.ending import fail, stop_at_once
 from rltf.support.errors import Stopped, UserError
 
@@ -43,6 +44,29 @@ Settings = Annotated[
     list[str] | None, typer.Argument(metavar="[section.field=value]...", help="Settings, such as task.min_side=3.")
 ]
 
+AcceptChangedFiles = Annotated[
+    bool,
+    typer.Option(
+        "--accept-changed-files",
+        help="Go on although a file of the run's settings was changed, or its code never ran on this machine.",
+    ),
+]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"rltf {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version and end.")
+    ] = False,
+) -> None:
+    """Reinforcement learning from text feedback."""
+
 
 @app.command()
 def train(
@@ -50,11 +74,11 @@ def train(
     run_dir: Annotated[
         Path | None, typer.Option(help="Where the run is written; by default a new one in runs/.")
     ] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this interrupted run.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with this interrupted run, or with a finished one for more steps.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check the settings and say what they cost.")] = False,
-    accept_changed_files: Annotated[
-        bool, typer.Option("--accept-changed-files", help="Resume although a file of yours was changed, or mended.")
-    ] = False,
+    accept_changed_files: AcceptChangedFiles = False,
 ) -> None:
     """Train a model from text feedback. Without arguments: the built-in model learns Binary Matrix in minutes."""
     from rltf.cli.train import train_command
@@ -94,12 +118,23 @@ def evaluate(
     task: TaskName = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     samples: Annotated[int | None, typer.Option("-k", "--samples", min=1, help="Rollouts per problem.")] = None,
+    count: Annotated[int | None, typer.Option("-n", "--count", min=1, help="How many problems.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    accept_changed_files: AcceptChangedFiles = False,
 ) -> None:
     """Accuracy of first attempts, and of attempts after feedback, with 95 % intervals."""
     from rltf.cli.inspect import eval_command
 
-    eval_command(model, task, split, samples, settings or [], json_output)
+    eval_command(
+        model,
+        task,
+        split,
+        samples,
+        count,
+        settings or [],
+        json_output=json_output,
+        accept_changed_files=accept_changed_files,
+    )
 
 
 @app.command()
@@ -111,11 +146,21 @@ def refine(
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     samples: Annotated[int | None, typer.Option("-k", "--samples", min=1, help="Rollouts per problem.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    accept_changed_files: AcceptChangedFiles = False,
 ) -> None:
     """Let the model criticise and revise its own attempts, with nobody to say which are right."""
     from rltf.cli.inspect import refine_command
 
-    refine_command(model, task, split, rounds, samples, settings or [], json_output)
+    refine_command(
+        model,
+        task,
+        split,
+        rounds,
+        samples,
+        settings or [],
+        json_output=json_output,
+        accept_changed_files=accept_changed_files,
+    )
 
 
 @app.command()
@@ -125,11 +170,12 @@ def rollout(
     task: TaskName = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "validation",
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many problems.")] = 3,
+    accept_changed_files: AcceptChangedFiles = False,
 ) -> None:
     """Print full transcripts: question, attempt, score, feedback, next attempt."""
     from rltf.cli.inspect import rollout_command
 
-    rollout_command(model, task, split, count, settings or [])
+    rollout_command(model, task, split, count, settings or [], accept_changed_files=accept_changed_files)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -11,14 +11,15 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rltf.rollouts.evaluate import Evaluation
+from rltf.rollouts.records import EvaluationRecord, Timing
+from rltf.runs.observers import Observer
 from rltf.runs.report import percent
 
 _SMOOTHING = 0.1
 _PLAIN_LINES_SECONDS = 5.0
 
 
-class RunProgress:
+class RunProgress(Observer):
     """Shows what the trainer reports. Accuracies and loss are running means over about ten steps."""
 
     def __init__(self, console: Console, steps: int) -> None:
@@ -57,17 +58,17 @@ class RunProgress:
         if self._live is None:
             self._console.print(name, highlight=False)
 
-    def step(self, step: int, metrics: dict[str, float], timing: dict[str, float]) -> None:
+    def step(self, step: int, metrics: Mapping[str, float], timing: Timing) -> None:
         """A step is done."""
         self._first_step = step - 1 if self._first_step is None else self._first_step
-        self._step, self._spent = step, self._spent + timing["seconds"]
+        self._step, self._spent = step, self._spent + timing.seconds
         self._phase = "training"
         loss = sum(value for name, value in metrics.items() if name.startswith("loss/"))
         shown = {
-            "single-turn": metrics.get("accuracy/turn0"),
-            "second-turn": metrics.get("accuracy/turn1"),
+            "first attempts": metrics.get("accuracy/first_turn"),
+            "second": metrics.get("accuracy/second_turn"),
             "loss": loss,
-            "tokens/s": timing["tokens_per_second"],
+            "tokens/s": timing.tokens_per_second,
         }
         for name, value in shown.items():
             if value is not None:
@@ -77,15 +78,18 @@ class RunProgress:
         if self._live is None and (time.monotonic() - self._last_line > _PLAIN_LINES_SECONDS or step == self._steps):
             self._last_line = time.monotonic()
             figures = "  ".join(f"{name} {text}" for name, text in self._figures().items())
-            self._console.print(f"step {step}/{self._steps}  {figures}", highlight=False, soft_wrap=True)
+            self._console.print(
+                f"step {step}/{self._steps}  mean of the last steps: {figures}", highlight=False, soft_wrap=True
+            )
 
-    def evaluation(self, step: int, evaluation: Evaluation, usefulness: float | None) -> None:
+    def evaluation(self, record: EvaluationRecord) -> None:
         """An evaluation is done."""
-        worth = "" if usefulness is None else f", {100 * usefulness:+.1f} points of it by what the feedback says"
+        useful = record.usefulness
+        worth = "" if useful is None else f", {100 * useful:+.1f} points of it by what the feedback says"
         self._console.print(
-            f"{evaluation.split} problems after step {step}: "
-            f"single-turn {percent(evaluation.single_turn, evaluation.single_turn_interval)}, "
-            f"second-turn {percent(evaluation.second_turn, evaluation.second_turn_interval)}{worth}",
+            f"{record.split} problems after step {record.step}: "
+            f"first attempts right {percent(record.first_turn, record.first_turn_interval)}, "
+            f"second {percent(record.second_turn, record.second_turn_interval)}{worth}",
             highlight=False,
             soft_wrap=True,
         )
@@ -97,7 +101,7 @@ class RunProgress:
     def _figures(self) -> dict[str, str]:
         figures = {
             name: f"{100 * mean:.1f} %"
-            if name.endswith("turn")
+            if name in ("first attempts", "second")
             else f"{mean:,.0f}"
             if name == "tokens/s"
             else f"{mean:.3f}"

@@ -32,10 +32,11 @@ from pydantic import Field, ValidationError
 
 from rltf.config import RunConfig, Section
 from rltf.config.load import apply_override, overlay, read_toml, validate_config, with_absolute_paths
+from rltf.rollouts.records import EvaluationRecord, Summary
 from rltf.runs.directory import RunDir
 from rltf.support.errors import UserError
 
-FIGURES = ("single_turn", "second_turn")
+FIGURES = ("first_turn", "second_turn")
 # Two-sided 95% points of Student's t for 1, 2, ... degrees of freedom.
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 _ARM = r"^[A-Za-z0-9_.-]{1,80}$"
@@ -199,11 +200,14 @@ def outcome(comparison: Comparison, directory: Path) -> dict[str, Any]:
     for arm in comparison.arms:
         mine = {run.seed: summaries[run] for run in comparison.runs if run.arm == arm}
         arms[arm] = {
-            when: {figure: _over_seeds({seed: s[when][figure] for seed, s in mine.items()}) for figure in FIGURES}
+            when: {
+                figure: _over_seeds({seed: getattr(getattr(s, when), figure) for seed, s in mine.items()})
+                for figure in FIGURES
+            }
             for when in ("before", "after")
         }
         arms[arm]["cost"] = {
-            name: float(np.mean([s[name] for s in mine.values()]))
+            name: float(np.mean([getattr(s, name) for s in mine.values()]))
             for name in ("rollouts", "tokens", "feedback_calls", "seconds")
         }
         arms[arm]["curve"] = _curve([directory / run.name for run in comparison.runs if run.arm == arm])
@@ -213,12 +217,12 @@ def outcome(comparison: Comparison, directory: Path) -> dict[str, Any]:
         "title": comparison.title,
         "baseline": comparison.baseline,
         "seeds": comparison.seeds,
-        "test_problems": next(iter(summaries.values()))["test_problems"],
+        "test_problems": next(iter(summaries.values())).test_problems,
         "arms": arms,
     }
 
 
-def _summary(path: Path) -> dict[str, Any]:
+def _summary(path: Path) -> Summary:
     run = RunDir.open(path)
     summary = run.summary()
     if summary is None:
@@ -248,20 +252,20 @@ def _differences(arms: Mapping[str, Any], arm: str, baseline: str | None) -> dic
 
 def _curve(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """Validation accuracy over rollouts: mean and interval over seeds at each evaluation."""
-    points: dict[int, list[dict[str, Any]]] = {}
+    points: dict[int, list[EvaluationRecord]] = {}
     per_step = 0
     for path in paths:
         run = RunDir.open(path)
         trainer = run.config()["trainer"]
         per_step = trainer["groups_per_batch"] * trainer["group_size"]
-        for record in run.records("evaluations.jsonl"):
-            if record["split"] == "validation":
-                points.setdefault(record["step"], []).append(record)
+        for record in run.evaluations():
+            if record.split == "validation":
+                points.setdefault(record.step, []).append(record)
     curve: list[dict[str, Any]] = []
     for step, records in sorted(points.items()):
         point: dict[str, Any] = {"rollouts": step * per_step}
         for figure in FIGURES:
-            known = [record[figure] for record in records if record[figure] is not None]
+            known = [value for record in records if (value := getattr(record, figure)) is not None]
             point[figure] = spread(known).record() if known else None
         curve.append(point)
     return curve

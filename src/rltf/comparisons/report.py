@@ -10,7 +10,7 @@ import numpy as np
 
 from rltf.support.errors import UserError
 
-_FIGURES = ("single_turn", "second_turn")
+_FIGURES = ("first_turn", "second_turn")
 TABLE, OUTCOME = "table.md", "outcome.json"
 CURVES = ("curves.svg", "curves.png")
 
@@ -24,7 +24,7 @@ def table(outcome: Mapping[str, Any], command: str) -> str:
     lines = [
         f"### {outcome['title']}",
         "",
-        f"| arm | single-turn, %{differs} | second-turn, % | rollouts | tokens | feedback | seconds |",
+        f"| arm | first attempts, %{differs} | second, % | rollouts | tokens | feedback | seconds |",
         "|---" * (7 + bool(baseline)) + "|",
     ]
     starts = {figure: {_cell(found["before"][figure]) for found in arms.values()} for figure in _FIGURES}
@@ -32,8 +32,8 @@ def table(outcome: Mapping[str, Any], command: str) -> str:
     lines.append(f"| before training | {before[0]}{' | ' * bool(baseline)} | {before[1]} | | | | |")
     for arm, found in arms.items():
         after, cost = found["after"], found["cost"]
-        difference = found["difference"].get("single_turn") if baseline else None
-        cells = [f"`{arm}`", _cell(after["single_turn"])]
+        difference = found["difference"].get("first_turn") if baseline else None
+        cells = [f"`{arm}`", _cell(after["first_turn"])]
         if baseline:
             cells.append(percent_points(difference) if difference else "")
         cells.append(_cell(after["second_turn"]))
@@ -53,10 +53,10 @@ def table(outcome: Mapping[str, Any], command: str) -> str:
 def side_by_side(outcomes: Sequence[Mapping[str, Any]], command: str) -> str:
     """First attempts in several comparisons: a row per arm, in the order of the first that has it; a column each."""
     arms = list(dict.fromkeys(arm for outcome in outcomes for arm in outcome["arms"]))
-    start = [percent_points(next(iter(o["arms"].values()))["before"]["single_turn"]["spread"]) for o in outcomes]
-    rows = [["single-turn, %", *(o["title"] for o in outcomes)], ["before training", *start]]
+    start = [percent_points(next(iter(o["arms"].values()))["before"]["first_turn"]["spread"]) for o in outcomes]
+    rows = [["first attempts, %", *(o["title"] for o in outcomes)], ["before training", *start]]
     for arm in arms:
-        found = [o["arms"][arm]["after"]["single_turn"]["spread"] if arm in o["arms"] else None for o in outcomes]
+        found = [o["arms"][arm]["after"]["first_turn"]["spread"] if arm in o["arms"] else None for o in outcomes]
         rows.append([f"`{arm}`", *("-" if spread is None else percent_points(spread) for spread in found)])
     lines = [f"| {' | '.join(row)} |" for row in rows]
     lines.insert(1, "|---" * (1 + len(outcomes)) + "|")
@@ -79,7 +79,7 @@ def _cell(figure: Mapping[str, Any], *, seeds: bool = True) -> str:
 
 
 def draw_curves(outcome: Mapping[str, Any], directory: Path) -> list[Path]:
-    """Single-turn and second-turn accuracy on validation problems over rollouts, one line per arm, as SVG and PNG.
+    """Accuracy of first and second attempts on validation problems over rollouts, one line per arm, as SVG and PNG.
 
     None are drawn for runs that were not evaluated on the way (`evaluation.every = 0`).
     """
@@ -87,15 +87,13 @@ def draw_curves(outcome: Mapping[str, Any], directory: Path) -> list[Path]:
     if not any(found["curve"] for found in arms.values()):
         return []
     try:
-        import matplotlib
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError("figures need matplotlib; install the extra: pip install 'rltf[plots]'") from error
-    matplotlib.use("Agg")
-    # Without it, ids inside an SVG are random.
-    matplotlib.rcParams["svg.hashsalt"] = "rltf"
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+    # Not by pyplot, which would change the caller's backend and keep the figure.
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
     panels = zip(_FIGURES, ("first attempts", "after feedback"), strict=True)
     for axis, (name, label) in zip(axes, panels, strict=True):
         for arm, found in arms.items():
@@ -111,7 +109,8 @@ def draw_curves(outcome: Mapping[str, Any], directory: Path) -> list[Path]:
     axes[0].legend(loc="best", fontsize="small")
     figure.suptitle(f"{outcome['title']}: mean and 95 % interval over {len(outcome['seeds'])} seeds")
     paths = [directory / name for name in CURVES]
-    for path in paths:
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
-    pyplot.close(figure)
+    # Without a salt, ids inside an SVG are random.
+    with rc_context({"svg.hashsalt": "rltf"}):
+        for path in paths:
+            figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     return paths

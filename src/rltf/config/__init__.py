@@ -24,6 +24,7 @@ from rltf.config.prompts import PromptsConfig
 from rltf.config.run import EvaluationConfig, RolloutConfig, RunConfig, TrainerConfig
 from rltf.config.section import Section
 from rltf.config.tasks import (
+    TASK_SECTIONS,
     BinaryMatrixConfig,
     CodeConfig,
     GymConfig,
@@ -43,6 +44,7 @@ from rltf.config.tasks import (
 )
 
 __all__ = [
+    "TASK_SECTIONS",
     "BinaryMatrixConfig",
     "CodeConfig",
     "DistillationConfig",

@@ -87,19 +87,53 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is not valid TOML: {error}") from error
 
 
+def configure(recipes: str | Path | Sequence[str | Path] = (), changes: Mapping[str, Any] | None = None) -> RunConfig:
+    """The settings of a run: the defaults, recipes laid over them, and over all `changes` by `section.field`.
+
+        rltf.configure("recipe.toml", {"trainer.steps": 50, "seed": 1})
+
+    Raises `UserError`, one line that names the first wrong field and the mend.
+    """
+    files = [recipes] if isinstance(recipes, str | Path) else recipes
+    data: dict[str, Any] = {}
+    for recipe in files:
+        data = overlay(data, read_recipe(Path(recipe)))
+    for name, value in (changes or {}).items():
+        set_value(data, name, value)
+    return with_absolute_paths(validate_config(data))
+
+
+def changed(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """Settings with some set anew by `section.field`."""
+    data = config.model_dump(mode="json")
+    for name, value in changes.items():
+        set_value(data, name, value)
+    return validate_config(data)
+
+
 def apply_override(data: dict[str, Any], override: str) -> None:
     """Sets one `section.field=value` in place. The value is read as TOML, else as a string; `none` unsets."""
+    set_value(data, *parse_override(override))
+
+
+def parse_override(override: str) -> tuple[str, Any]:
+    """The name and the value of `section.field=value`."""
     key, separator, text = override.partition("=")
-    path = key.strip().split(".")
-    if not separator or not all(path):
+    if not separator or not all(key.strip().split(".")):
         raise UserError(f"{override!r} is not of the form section.field=value, such as trainer.steps=100")
+    return key.strip(), _parse_value(text.strip())
+
+
+def set_value(data: dict[str, Any], name: str, value: Any) -> None:
+    """Sets `section.field` in place."""
+    path = name.split(".")
     here = data
-    for depth, name in enumerate(path[:-1], start=1):
-        inner = here.setdefault(name, {})
+    for depth, part in enumerate(path[:-1], start=1):
+        inner = here.setdefault(part, {})
         if not isinstance(inner, dict):
-            raise UserError(f"{override!r}: {'.'.join(path[:depth])} is a value, not a section")
+            raise UserError(f"{name}={value!r}: {'.'.join(path[:depth])} is a value, not a section")
         here = inner
-    here[path[-1]] = _parse_value(text.strip())
+    here[path[-1]] = value
 
 
 def validate_config(data: Mapping[str, Any]) -> RunConfig:

@@ -17,7 +17,9 @@ from rltf.config.log import LogConfig
 from rltf.config.objectives import ObjectiveConfig, RltfSdConfig, RltfSdFmConfig
 from rltf.config.prompts import PromptsConfig
 from rltf.config.section import NonNegative, Positive, Rate, Section
-from rltf.config.tasks import BinaryMatrixConfig, MixtureConfig, TaskConfig, default_name, single_tasks
+from rltf.config.tasks import TASK_SECTIONS, BinaryMatrixConfig, MixtureConfig, TaskConfig, default_name, single_tasks
+
+SPECIAL_LEVELS = frozenset(level for task in TASK_SECTIONS.values() for level in task.special_levels)
 
 
 class RolloutConfig(Section):
@@ -157,12 +159,11 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _special_levels(self) -> RunConfig:
         level = self.feedback.level
-        giver = {"hint": "knights_and_knaves", "marks": "binary_matrix"}.get(level)
-        # A task of the user's may have them too.
-        if giver and {giver, "python"}.isdisjoint(task.name for task in single_tasks(self.task)):
+        if level in SPECIAL_LEVELS and not any(level in task.special_levels for task in single_tasks(self.task)):
+            givers = ", ".join(name for name, task in TASK_SECTIONS.items() if level in task.special_levels)
             raise ValueError(
-                f"feedback.level={level}: {self.task.name} gives no {level.removesuffix('s')}s, {giver} alone does; "
-                "set feedback.level=located"
+                f"feedback.level={level}: {self.task.name} gives no {level.removesuffix('s')}s, but {givers} may; set "
+                "feedback.level=located"
             )
         return self
 

@@ -3,76 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from rltf.feedback.scoring import Scorer
 from rltf.rollouts.collector import RolloutCollector
+from rltf.rollouts.records import Evaluation
 from rltf.support.errors import FeedbackStopped
 from rltf.support.seeds import derive_seed
 from rltf.types import Finish, RolloutGroup, Score, Split, Turn
 
 PROBLEMS_AT_ONCE = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """Figures over all problems and samples of a split. Accuracies are in [0, 1]."""
-
-    split: Split
-    problems: int
-    samples: int
-    """Rollouts per problem."""
-    temperature: float
-    single_turn: float
-    """Share of first attempts that are correct: what the model does without feedback."""
-    single_turn_interval: float | None
-    """Half the width of its 95% interval (normal, over problems as clusters); None for a single problem."""
-    pass_at_k: float
-    """Share of problems with a correct first attempt among the samples."""
-    second_turn: float | None
-    """Share of second attempts that are correct, each made after a wrong first one; None where there were none."""
-    second_turn_interval: float | None
-    solved: float
-    """Share of rollouts that end correct, at any turn."""
-    by_turn: tuple[float | None, ...]
-    """Share of correct attempts at each turn, among the attempts made there."""
-    by_turn_interval: tuple[float | None, ...]
-    """Half the width of each one's 95% interval."""
-    reached: tuple[float, ...]
-    """Share of rollouts that made an attempt at each turn. An episode may end at a right attempt, for want of
-    feedback or where its prompt outgrows the model's context."""
-    reward: float
-    """Mean reward of first attempts: `single_turn` where a task knows right and wrong alone."""
-    reward_interval: float | None
-    second_reward: float | None
-    """Mean reward of second attempts; None where there were none."""
-    reward_by_length: float | None
-    """Correlation of the reward of a first attempt with its tokens: a judge who likes long texts shows here. None where
-    one of the two does not vary."""
-    other_reward: float | None
-    """Mean reward of first attempts by another judge than the one that trains; None without one."""
-    other_reward_interval: float | None
-    malformed: float
-    """Share of first attempts without a well-formed answer."""
-    truncated: float
-    """Share of first attempts cut at the token limit."""
-    feedback_failed: float
-    """Share of rollouts that ended because a source of feedback failed."""
-    score_failed: float
-    """Share of rollouts that the judge who scores did not score, in full or in part. They count in nothing else."""
-    tokens: float
-    """Mean tokens of a first attempt."""
-    by_task: Mapping[str, Mapping[str, float | None]]
-    """For each task of a mixture: `problems`, `single_turn`, `second_turn` and their intervals. Empty for one task."""
-
-    def record(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        record = asdict(self)
-        return record if self.by_task else {name: value for name, value in record.items() if name != "by_task"}
 
 
 class EvaluationStopped(Exception):
@@ -128,8 +71,8 @@ def summarize(groups: Sequence[RolloutGroup], split: Split, samples: int, temper
     first = [rollout.turns[0] for rollout in rollouts]
     horizon = max(len(rollout.turns) for rollout in rollouts)
     by_turn = [_mean_and_interval(groups, turn, _correct) for turn in range(max(2, horizon))]
-    single_turn, single_turn_interval = by_turn[0]
-    assert single_turn is not None
+    first_turn, first_turn_interval = by_turn[0]
+    assert first_turn is not None
     reward, reward_interval = _mean_and_interval(groups, 0, _reward)
     assert reward is not None
     return Evaluation(
@@ -137,8 +80,8 @@ def summarize(groups: Sequence[RolloutGroup], split: Split, samples: int, temper
         problems=len(groups),
         samples=samples,
         temperature=temperature,
-        single_turn=single_turn,
-        single_turn_interval=single_turn_interval,
+        first_turn=first_turn,
+        first_turn_interval=first_turn_interval,
         pass_at_k=_mean([any(r.turns[0].score.correct for r in group.rollouts) for group in groups if group.rollouts]),
         second_turn=by_turn[1][0],
         second_turn_interval=by_turn[1][1],
@@ -175,8 +118,8 @@ def _by_task(groups: Sequence[RolloutGroup]) -> dict[str, dict[str, float | None
         )
         figures[task] = {
             "problems": len(mine),
-            "single_turn": single,
-            "single_turn_interval": single_interval,
+            "first_turn": single,
+            "first_turn_interval": single_interval,
             "second_turn": second,
             "second_turn_interval": second_interval,
         }

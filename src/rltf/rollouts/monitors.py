@@ -35,8 +35,9 @@ def collapse(history: Sequence[Mapping[str, float]]) -> str | None:
     broken = float(np.mean([step["rollout/malformed"] for step in history[-WINDOW:]]))
     if broken > MOST_BROKEN:
         return f"{100 * broken:.0f} % of the attempts of the last {WINDOW} steps are malformed"
-    for turn, name in (("turn0", "first"), ("turn1", "second")):
-        values = [step[f"accuracy/{turn}"] for step in history if f"accuracy/{turn}" in step]
+    for name in ("first", "second"):
+        accuracy = f"accuracy/{name}_turn"
+        values = [step[accuracy] for step in history if accuracy in step]
         if len(values) < 2 * WINDOW:
             continue
         means = np.convolve(values, np.ones(WINDOW) / WINDOW, mode="valid")

@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from rltf.config import (
-    BinaryMatrixConfig,
-    CodeConfig,
-    GymConfig,
-    KnightsAndKnavesConfig,
-    MathsConfig,
-    MixtureConfig,
-    PythonConfig,
-    RowsConfig,
-    RunConfig,
-    ShortestPathConfig,
-    TaskConfig,
-    TaskSection,
-    WritingConfig,
-)
+from rltf.config import TASK_SECTIONS, MixtureConfig, RunConfig, TaskConfig, TaskSection, UserMethodConfig
 from rltf.config.load import read_recipe
 from rltf.engines.base import Engine
-from rltf.rollouts.episodes import Episodes, LogEpisodes, Order, TaskEpisodes, check_lengths
-from rltf.support.errors import UserError
 from rltf.feedback import (
     AnswerSource,
     Breaker,
     ByTaskSource,
     ConstantSource,
+    FeedbackSource,
     FirstOfSource,
     FunctionSource,
     GuardedSource,
-    FeedbackSource,
     MixedSource,
     OtherProblemSource,
     RuleSource,
@@ -43,51 +28,40 @@ from rltf.feedback import (
     load_function,
 )
 from rltf.feedback.llm import Endpoints, LLMScorer, LLMSource
-from rltf.feedback.scoring import Scorer, TaskScorer
 from rltf.feedback.logged import LogEntry, read_log
 from rltf.feedback.logged.task import LoggedAnswers, problems_of
+from rltf.feedback.scoring import Scorer, TaskScorer
+from rltf.objectives import Context, Objective, Term, build_objective
+from rltf.objectives.user import load_method
 from rltf.rollouts.collector import RolloutCollector
-from rltf.support.rows import HUB
+from rltf.rollouts.episodes import Episodes, LogEpisodes, Order, TaskEpisodes, check_lengths
 from rltf.runs.directory import RunDir
-from rltf.tasks import (
-    BinaryMatrix,
-    CodeTask,
-    KnightsAndKnaves,
-    Maths,
-    Mixture,
-    ReasoningGym,
-    RowsTask,
-    ShortestPath,
-    Task,
-    Writing,
-    load_task,
-)
+from rltf.runs.evaluations import Evaluations
+from rltf.runs.observers import Observer
+from rltf.runs.trainer import Trainer
+from rltf.support.errors import UserError
+from rltf.support.rows import HUB
+from rltf.tasks import Mixture, Task
 from rltf.tasks.base import Rubric
-from rltf.runs.trainer import Observer, Trainer
+from rltf.tasks.mixture import parts_of
 from rltf.text.prompts import Prompts
 from rltf.types import Problem, SamplingParams
 
+GivenObjective: TypeAlias = Objective | Callable[[Context], Sequence[Term]]
+"""A method handed in from Python: an objective, or a function from a `Context` to terms."""
 STORE = "judge.sqlite"
 """The file of a run's directory that records the calls to its LLM judge."""
-TASKS: dict[str, tuple[type[TaskSection], Callable[..., Task]]] = {
-    "binary_matrix": (BinaryMatrixConfig, BinaryMatrix),
-    "code": (CodeConfig, CodeTask),
-    "knights_and_knaves": (KnightsAndKnavesConfig, KnightsAndKnaves),
-    "maths": (MathsConfig, Maths),
-    "mixture": (MixtureConfig, Mixture),
-    "python": (PythonConfig, load_task),
-    "reasoning_gym": (GymConfig, ReasoningGym),
-    "rows": (RowsConfig, RowsTask),
-    "shortest_path": (ShortestPathConfig, ShortestPath),
-    "writing": (WritingConfig, Writing),
-}
-"""Each task's settings and its class; a name before a colon stands for a family of tasks."""
+
+
+def known_tasks() -> dict[str, type[TaskSection]]:
+    """The settings of each task by its name; a name before a colon stands for a family of tasks."""
+    return {"mixture": MixtureConfig, **TASK_SECTIONS}
 
 
 def check_task_name(name: str) -> None:
     """Refuses a name that no task has."""
-    if name.partition(":")[0] not in TASKS:
-        raise UserError(f"task {name!r} is unknown; known tasks: {', '.join(sorted(TASKS))}")
+    if name.partition(":")[0] not in known_tasks():
+        raise UserError(f"task {name!r} is unknown; known tasks: {', '.join(sorted(known_tasks()))}")
 
 
 def task_settings(text: str) -> dict[str, Any]:
@@ -104,9 +78,10 @@ def build_task(config: TaskConfig) -> Task:
     """The task that the settings describe."""
     if isinstance(config, MixtureConfig):
         return Mixture({str(part.label): (build_task(part.task), part.weight) for part in config.tasks})
-    family, _, member = config.name.partition(":")
-    _, task = TASKS[family]
-    return task(**config.model_dump(exclude={"name"}), **({"dataset": member} if member else {}))
+    _, _, member = config.name.partition(":")
+    module, _, name = type(config).implementation.partition(":")
+    make: Callable[..., Task] = getattr(importlib.import_module(module), name)
+    return make(**config.model_dump(exclude={"name"}), **({"dataset": member} if member else {}))
 
 
 def open_endpoints(config: RunConfig, directory: Path | None) -> Endpoints:
@@ -117,9 +92,16 @@ def open_endpoints(config: RunConfig, directory: Path | None) -> Endpoints:
     return Endpoints(directory and directory / STORE, config.feedback.stop_after_failures)
 
 
-def build_source(config: RunConfig, task: Task, engine: Engine, endpoints: Endpoints) -> FeedbackSource:
-    """The source of feedback that the settings describe. Of the engine it gets what it may know: how to generate."""
+def build_source(
+    config: RunConfig, task: Task, engine: Engine, endpoints: Endpoints, given: FeedbackSource | None = None
+) -> FeedbackSource:
+    """The source of feedback that the settings describe. Of the engine it gets what it may know: how to generate.
+
+    `given` stands in for `feedback.source`; what the settings say of failures holds for it too.
+    """
     feedback = config.feedback
+    if given is not None:
+        return GuardedSource(given, feedback.on_failure, Breaker(feedback.stop_after_failures))
     plain = {name: _plain_source(name, config, task, engine, endpoints) for name in sorted(feedback.asked)}
     match feedback.source:
         case "first_of":
@@ -169,8 +151,8 @@ def build_scorer(config: RunConfig, task: Task, endpoints: Endpoints) -> Scorer:
     return TaskScorer(task, LLMScorer(config.judge, task, endpoints) if judged else None)
 
 
-def check_feedback(config: RunConfig, task: Task, directory: Path | None = None) -> None:
-    """Finds what would keep feedback from coming, before there is a run: no library, key, file or sound log."""
+def check_sources(config: RunConfig, task: Task, directory: Path | None = None) -> None:
+    """Finds what would keep a run from learning, before there is one: no library, key, file, method or sound log."""
     with open_endpoints(config, directory) as endpoints:
         if config.asks_judge:
             if config.judge.store is None and config.judge.replay == "only" and directory is None:
@@ -188,6 +170,8 @@ def check_feedback(config: RunConfig, task: Task, directory: Path | None = None)
                 endpoints.store(other).spent()
         if config.feedback.function is not None:
             load_function(config.feedback.function)
+        if isinstance(config.objective, UserMethodConfig):
+            load_method(config.objective)
         if config.log.path is not None:
             _, about, _ = load_log(config, task)
             build_scorer(config, about, endpoints)
@@ -207,6 +191,19 @@ def build_engine(config: RunConfig) -> Engine:
     return torch_engine(config.engine, config.trainer, config.rollout.temperature)
 
 
+def build_objective_of(config: RunConfig, engine: Engine, given: GivenObjective | None = None) -> Objective:
+    """The method that the settings name, or the one handed in."""
+    context = Context(
+        renderer=engine.renderer,
+        prompts=Prompts(config.prompts),
+        conversation=config.rollout.conversation,
+        max_tokens=engine.max_tokens,
+    )
+    if given is None:
+        return build_objective(config.objective, context)
+    return given if isinstance(given, Objective) else Objective(terms=tuple(given(context)))
+
+
 def build_trainer(
     config: RunConfig,
     *,
@@ -216,16 +213,27 @@ def build_trainer(
     endpoints: Endpoints,
     observer: Observer,
     stop_requested: Callable[[], bool] = lambda: False,
+    objective: GivenObjective | None = None,
+    feedback: FeedbackSource | None = None,
 ) -> Trainer:
-    """A run's trainer with its sources of feedback."""
-    return Trainer(
+    """A run's trainer with all that it works with. `objective` and `feedback` stand in for what the settings name."""
+    evaluations = Evaluations(
         config=config,
         run_dir=run_dir,
         engine=engine,
-        task=task,
-        episodes=build_episodes(config, task, engine, endpoints),
-        evaluation_collector=build_evaluation_collector(config, task, engine, endpoints),
+        collector=build_evaluation_collector(config, task, engine, endpoints, feedback=feedback),
         second_opinion=build_second_opinion(config, task, endpoints),
+        stop_requested=stop_requested,
+    )
+    return Trainer(
+        config=config,
+        task=task.name,
+        by_task=len(parts_of(task)) > 1,
+        run_dir=run_dir,
+        engine=engine,
+        episodes=build_episodes(config, task, engine, endpoints, feedback),
+        objective=build_objective_of(config, engine, objective),
+        evaluations=evaluations,
         observer=observer,
         stop_requested=stop_requested,
     )
@@ -249,13 +257,20 @@ def build_collector(
 
 
 def build_evaluation_collector(
-    config: RunConfig, task: Task, engine: Engine, endpoints: Endpoints, horizon: int | None = None
+    config: RunConfig,
+    task: Task,
+    engine: Engine,
+    endpoints: Endpoints,
+    horizon: int | None = None,
+    feedback: FeedbackSource | None = None,
 ) -> RolloutCollector:
     """What collects the rollouts of an evaluation, where all later attempts follow the same kind of feedback.
 
     Unless a horizon is given, an evaluation has at least two turns, also for single-turn methods.
     """
-    source = build_source(without_self_share(config), task, engine, endpoints)
+    # Nothing reads feedback on an evaluation's last attempts, whatever the objective does in training.
+    config = config.model_copy(update={"rollout": config.rollout.model_copy(update={"feedback_on_last": False})})
+    source = build_source(without_self_share(config), task, engine, endpoints, feedback)
     return build_collector(config, task, source, engine, horizon or max(2, config.horizon), endpoints)
 
 
@@ -265,15 +280,17 @@ def build_second_opinion(config: RunConfig, task: Task, endpoints: Endpoints) ->
     return None if other is None else LLMScorer(other, task, endpoints)
 
 
-def build_episodes(config: RunConfig, task: Task, engine: Engine, endpoints: Endpoints) -> Episodes:
+def build_episodes(
+    config: RunConfig, task: Task, engine: Engine, endpoints: Endpoints, feedback: FeedbackSource | None = None
+) -> Episodes:
     """What the steps of a run learn from."""
     if config.log.path is None:
-        source = build_source(config, task, engine, endpoints)
+        source = build_source(config, task, engine, endpoints, feedback)
         collector = build_collector(config, task, source, engine, config.horizon, endpoints)
         return TaskEpisodes(config, collector, Order(task.size("train"), config.seed))
     entries, about, problems = load_log(config, task)
     check_lengths(entries, engine.renderer, Prompts(config.prompts), engine.max_tokens)
-    source = build_source(config, about, engine, endpoints)
+    source = build_source(config, about, engine, endpoints, feedback)
     collector = build_collector(config, about, source, engine, config.horizon, endpoints)
     return LogEpisodes(config, collector, Order(len(entries), config.seed), entries, problems, engine.answer)
 

@@ -1,7 +1,10 @@
 """A run's directory: what is in it, and writing it so that a kill at any moment leaves it resumable.
 
+run.json            the format of the directory, and what was handed in from Python in place of a setting
 config.json         the resolved settings
 environment.json    versions, git revision, machine
+inputs.json         SHA-256 of the files of the user's that the settings name
+changed_inputs.jsonl  which of them had changed when the run was resumed
 metrics.jsonl       one object per step, a function of settings and seed alone
 timings.jsonl       seconds and tokens per second of each step, which no two runs share
 rollouts.jsonl      one object per rollout, every turn in it
@@ -10,6 +13,9 @@ checkpoints/        step-N: what training goes on from
 model/              the trained policy in the Hugging Face format
 best/               the policy that was best on the validation split, where it was evaluated on the way
 summary.json        the outcome; its presence says that the run is finished
+judge.sqlite        the calls to an LLM judge, unless judge.store names another file
+
+The types of what is in the files are in `rollouts/records.py`.
 """
 
 from __future__ import annotations
@@ -22,12 +28,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
+from rltf.rollouts.records import FORMAT, EvaluationRecord, RolloutRecord, Summary, Timing, metrics_from_json
 from rltf.support.errors import UserError
 
+R = TypeVar("R")
 _UNFINISHED = ".tmp"
 _CHECKPOINT = re.compile(r"step-(\d+)")
 _FULL = 1 << 16
@@ -83,6 +91,12 @@ class RunDir:
         except OSError as error:
             raise UserError(f"{self.path}: another process is working here; wait for it or stop it") from error
 
+    def unlock(self) -> None:
+        """Gives the claim back."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
     @property
     def model(self) -> Path:
         """Where the trained policy is exported to."""
@@ -118,11 +132,38 @@ class RunDir:
         """The settings as plain values."""
         return self._object("config.json", "objective")
 
-    def summary(self) -> dict[str, Any] | None:
+    def given(self) -> dict[str, str]:
+        """What was handed in from Python in place of a setting: by what it is for, what it was."""
+        about: dict[str, Any] = self._object("run.json", "format") if self.has("run.json") else {"format": 1}
+        if about["format"] > FORMAT:
+            raise UserError(f"{self.path}: was made by a later version of rltf; install that version to open it")
+        return dict(about.get("given", {}))
+
+    def summary(self) -> Summary | None:
         """The outcome; None before the run is finished."""
         if not self.has("summary.json"):
             return None
-        return self._object("summary.json", "after")
+        return self._sound("summary.json", lambda: Summary.from_json(self._object("summary.json", "after")))
+
+    def rollouts(self) -> Iterator[RolloutRecord]:
+        """Every rollout of training, in order."""
+        return self._records("rollouts.jsonl", RolloutRecord.from_json)
+
+    def evaluations(self) -> list[EvaluationRecord]:
+        """Every evaluation, in order."""
+        return list(self._records("evaluations.jsonl", EvaluationRecord.from_json))
+
+    def metrics(self) -> list[dict[str, float]]:
+        """A row per step: its number as `step`, and each metric of that step."""
+        return list(self._records("metrics.jsonl", metrics_from_json))
+
+    def timings(self) -> list[Timing]:
+        """How long each step and evaluation took."""
+        return list(self._records("timings.jsonl", Timing.from_json))
+
+    def remove(self, name: str) -> None:
+        """Removes a file, if it is there."""
+        (self.path / name).unlink(missing_ok=True)
 
     def has(self, name: str) -> bool:
         """Whether a file is there."""
@@ -135,11 +176,23 @@ class RunDir:
             file.write(text)
 
     def records(self, name: str) -> list[dict[str, Any]]:
+        """The lines of a JSONL file as plain values."""
+        return list(self._records(name, lambda data: data))
+
+    def _records(self, name: str, read: Callable[[dict[str, Any]], R]) -> Iterator[R]:
         """The complete lines of a JSONL file; a line that a kill cut short is left out."""
         if not self.has(name):
-            return []
+            return
         with (self.path / name).open(encoding="utf-8", errors="replace") as file:
-            return list(self._parsed(name, (line for line in file if line.endswith("\n"))))
+            lines = self._parsed(name, (line for line in file if line.endswith("\n")))
+            for number, data in enumerate(lines, start=1):
+                yield self._sound(f"{name}, line {number}", lambda data=data: read(data))  # type: ignore[misc]
+
+    def _sound(self, place: str, read: Callable[[], R]) -> R:
+        try:
+            return read()
+        except ValueError as error:
+            raise UserError(f"{self.path / place}: is damaged: {error}") from error
 
     def cut_after(self, name: str, step: int) -> None:
         """Removes lines of later steps, and a line cut short, so that a resumed run writes them once."""

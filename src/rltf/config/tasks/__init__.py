@@ -13,7 +13,7 @@ from rltf.config.tasks.maths import MathsConfig
 from rltf.config.tasks.mixture import MixtureConfig, PartConfig
 from rltf.config.tasks.own import PythonConfig, RowsConfig, default_name
 from rltf.config.tasks.puzzles import BinaryMatrixConfig, KnightsAndKnavesConfig, PuzzleConfig, ShortestPathConfig
-from rltf.config.tasks.single import SingleTask, SingleTaskConfig, kind
+from rltf.config.tasks.single import TASK_SECTIONS, SingleTask, SingleTaskConfig, kind
 from rltf.config.tasks.writing import WritingConfig
 
 TaskConfig: TypeAlias = Annotated[SingleTask | Annotated[MixtureConfig, Tag("mixture")], Discriminator(kind)]
@@ -25,6 +25,7 @@ def single_tasks(task: TaskConfig) -> list[SingleTaskConfig]:
 
 
 __all__ = [
+    "TASK_SECTIONS",
     "BinaryMatrixConfig",
     "CodeConfig",
     "GymConfig",

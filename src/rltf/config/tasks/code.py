@@ -13,6 +13,7 @@ from rltf.config.tasks.listed import ListedConfig
 class CodeConfig(ListedConfig):
     """Code: Python functions and programs that unit tests check in a sandbox."""
 
+    implementation: ClassVar[str] = "rltf.tasks.code:CodeTask"
     local_files: ClassVar[tuple[str, ...]] = ("train", "test")
 
     name: Literal["code"]

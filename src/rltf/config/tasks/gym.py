@@ -16,6 +16,7 @@ GYM = "reasoning_gym"
 class GymConfig(PuzzleConfig):
     """Any dataset of reasoning-gym, as reasoning_gym:NAME: docs/reasoning_gym.md lists them."""
 
+    implementation: ClassVar[str] = "rltf.tasks.gym:ReasoningGym"
     names_begin_with: ClassVar[str] = GYM
 
     name: str

@@ -10,6 +10,7 @@ from rltf.config.tasks.listed import ListedConfig
 class MathsConfig(ListedConfig):
     """Maths problems with a short final answer, which is compared by value."""
 
+    implementation: ClassVar[str] = "rltf.tasks.maths:Maths"
     local_files: ClassVar[tuple[str, ...]] = ("train", "test")
 
     name: Literal["maths"]

@@ -29,6 +29,7 @@ def default_name(settings: Mapping[str, Any]) -> str | None:
 class RowsConfig(ListedConfig):
     """Rows of a file, each with a question and its answer."""
 
+    implementation: ClassVar[str] = "rltf.tasks.own:RowsTask"
     local_files: ClassVar = ("path", "test_path")
 
     name: Literal["rows"]
@@ -97,6 +98,8 @@ class RowsConfig(ListedConfig):
 class PythonConfig(TaskSection):
     """A task of yours in a Python file; docs/tasks.md says what stands in it."""
 
+    implementation: ClassVar[str] = "rltf.tasks.own:load_task"
+    special_levels: ClassVar[frozenset[str]] = frozenset({"hint", "marks"})  # the file's own checks say which
     local_files: ClassVar = ("path",)
 
     name: Literal["python"]

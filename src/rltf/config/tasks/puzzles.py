@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -26,6 +26,8 @@ class PuzzleConfig(TaskSection):
 class BinaryMatrixConfig(PuzzleConfig):
     """Binary Matrix: distance of each cell to the nearest 0."""
 
+    implementation: ClassVar[str] = "rltf.tasks.binary_matrix:BinaryMatrix"
+    special_levels: ClassVar[frozenset[str]] = frozenset({"marks"})
     name: Literal["binary_matrix"] = "binary_matrix"
     min_side: Annotated[int, Field(ge=1, le=100)] = 4
     """Smallest side of the matrix."""
@@ -50,6 +52,7 @@ class BinaryMatrixConfig(PuzzleConfig):
 class ShortestPathConfig(PuzzleConfig):
     """Shortest Path: directions through a grid around blocked cells."""
 
+    implementation: ClassVar[str] = "rltf.tasks.shortest_path:ShortestPath"
     name: Literal["shortest_path"]
     min_rows: Annotated[int, Field(ge=1, le=100)] = 4
     """Fewest rows of the grid."""
@@ -78,6 +81,8 @@ class ShortestPathConfig(PuzzleConfig):
 class KnightsAndKnavesConfig(PuzzleConfig):
     """Knights and Knaves: who tells the truth and who lies."""
 
+    implementation: ClassVar[str] = "rltf.tasks.knights_and_knaves:KnightsAndKnaves"
+    special_levels: ClassVar[frozenset[str]] = frozenset({"hint"})
     name: Literal["knights_and_knaves"]
     people: Annotated[int, Field(ge=2, le=12)] = 3
     """People in a puzzle."""

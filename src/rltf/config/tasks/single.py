@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, get_args
 
 from pydantic import Discriminator, Tag
 
+from rltf.config.tasks.base import TaskSection
 from rltf.config.tasks.code import CodeConfig
 from rltf.config.tasks.gym import GYM, GymConfig
 from rltf.config.tasks.maths import MathsConfig
@@ -33,3 +34,12 @@ SingleTask: TypeAlias = (
 )
 SingleTaskConfig: TypeAlias = Annotated[SingleTask, Discriminator(kind)]
 """Any task but a mixture."""
+
+
+def _sections() -> dict[str, type[TaskSection]]:
+    members = (get_args(member) for member in get_args(SingleTask))
+    return {tag.tag: section for section, tag in members}
+
+
+TASK_SECTIONS = _sections()
+"""Every task but mixtures by its name: a new one is one more member of `SingleTask`, and nothing else."""

@@ -12,6 +12,7 @@ from rltf.config.tasks.listed import ListedConfig
 class WritingConfig(ListedConfig):
     """Creative writing, which a judge scores from 1 to 10 and criticises."""
 
+    implementation: ClassVar[str] = "rltf.tasks.writing:Writing"
     local_files: ClassVar[tuple[str, ...]] = ("train", "test")
     name: Literal["writing"]
     train: str = "builtin"

@@ -1,0 +1,105 @@
+"""The files of the user's that a run's settings name: which they were, whether they changed, whose code they hold.
+
+A run's directory may come from somebody else, with settings that name a Python file. Nothing of it is to run unasked:
+the digests in `inputs.json` are marked with a key that lies on this machine alone, and code is run only where the mark is
+right and the files are as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from rltf.config import RunConfig, UserMethodConfig
+from rltf.config.load import task_files
+from rltf.runs.directory import RunDir
+from rltf.support.errors import UserError
+
+INPUTS = "inputs.json"
+"""In a run's directory: SHA-256 of each file by its path, and the mark."""
+CHANGED_INPUTS = "changed_inputs.jsonl"
+"""There as well: which of them have changed when the run was resumed, after which step, from what and to what."""
+_MARK = "mark"
+
+
+def input_digests(config: RunConfig) -> dict[str, str]:
+    """By path, the SHA-256 of each file of the user's: task, method, log, judges' prompts, feedback function."""
+    function, other, objective = config.feedback.function, config.evaluation.judge, config.objective
+    named = (
+        *task_files(config.task),
+        objective.path.rpartition(":")[0] if isinstance(objective, UserMethodConfig) else None,
+        config.log.path,
+        config.judge.prompt,
+        other.prompt if other else None,
+        function.rpartition(":")[0] if function else None,
+    )
+    return {path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in named if path is not None}
+
+
+def write_inputs(run: RunDir, digests: Mapping[str, str]) -> None:
+    """Keeps which files a run began with, or goes on with."""
+    run.write_text(INPUTS, json.dumps({**digests, _MARK: _mark(digests)}, indent=2) + "\n")
+
+
+def check_inputs(run: RunDir, config: RunConfig, *, accept: bool) -> dict[str, tuple[str, str]]:
+    """Refuses files that are not those of the run, unless `accept`; returns what has changed, from what to what.
+
+    Raises `UserError` for a file that has changed, and for code that this machine has not seen begin.
+    """
+    kept, _ = _kept(run)
+    digests = input_digests(config)
+    changed = {file: (kept.get(file, ""), digest) for file, digest in digests.items() if kept.get(file) != digest}
+    if accept:
+        return changed
+    if changed:
+        raise UserError(
+            f"{next(iter(changed))} has changed since {run.path} began; bring it back as it was, begin another run, or "
+            "go on with --accept-changed-files, which the run keeps a record of"
+        )
+    check_code(run, config)
+    return {}
+
+
+def check_code(run: RunDir, config: RunConfig) -> None:
+    """Refuses code that the settings name and that this machine has not seen the run begin with, as it is now."""
+    kept, mark = _kept(run)
+    code = {file: digest for file, digest in input_digests(config).items() if file.endswith(".py")}
+    for file, digest in code.items():
+        if kept.get(file) != digest:
+            reason = f"{file} is not the code that {run.path} began with"
+        elif not hmac.compare_digest(mark, _mark(kept)):
+            reason = f"{run.path} was not begun on this machine, and its settings run the code in {file}"
+        else:
+            continue
+        raise UserError(f"{reason}: read it, and if you trust it, go on with --accept-changed-files")
+
+
+def _kept(run: RunDir) -> tuple[dict[str, str], str]:
+    """The digests that the run has on record, and their mark."""
+    kept = json.loads(run.read_text(INPUTS)) if run.has(INPUTS) else {}
+    return kept, kept.pop(_MARK, "")
+
+
+def _mark(digests: Mapping[str, str]) -> str:
+    text = json.dumps(dict(sorted(digests.items())))
+    return hmac.new(_key(), text.encode(), "sha256").hexdigest()
+
+
+def _key() -> bytes:
+    """A secret of this user on this machine, made when it is first needed."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "rltf" / "key"
+    with suppress(FileNotFoundError):
+        return state.read_bytes()
+    state.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        suppress(FileExistsError),
+        os.fdopen(os.open(state, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
+    ):
+        file.write(secrets.token_bytes(32))
+    return state.read_bytes()
