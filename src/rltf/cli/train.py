@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import date
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from rltf.cli.progress import RunProgress
 from rltf.config import RunConfig, UserMethodConfig
 from rltf.config.load import (
     apply_override,
+    begun_on,
     config_from_json,
     config_to_json,
     load_config,
@@ -78,7 +80,7 @@ def train_command(
             return
         engine = build_engine(config)
     else:
-        config = _config(settings)
+        config = begun_on(_config(settings), date.today())
         task = build_task(config.task)
         _check_task(task)
         check_feedback(config, task)

@@ -158,6 +158,7 @@ def _unscored_record(problem: Problem, attempt: UnscoredAttempt) -> dict[str, An
 def _turn_record(turn: Turn, weights: Mapping[str, Any]) -> dict[str, Any]:
     score = turn.score
     return {
+        **({"thinking": turn.thinking} if turn.thinking else {}),
         "text": turn.text,
         "status": str(turn.completion.finish),
         "score": {
