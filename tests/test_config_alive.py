@@ -192,6 +192,8 @@ def fields(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 TESTED_ELSEWHERE = {
+    "prompts.thinking": "test_templates.py",
+    "prompts.date": "test_templates.py",
     **{f"task.{field}": "test_code.py" for field in CodeConfig.model_fields if f"task.{field}" not in CHANGES},
     **{
         f"task.{field}": "test_rows_task.py"

@@ -185,10 +185,12 @@ class Turn:
     completion: Completion
     """y_h as tokens."""
     text: str
-    """y_h as text, without control tokens."""
+    """y_h as text, without control tokens, as scorers and sources of feedback read it."""
     score: Score
     feedback: Feedback | FeedbackFailure | None = None
     """c_h. None where none was asked for (a solved attempt, the last turn)."""
+    thinking: str = ""
+    """The thinking block before the text, where nobody is to read it (`prompts.thinking = unscored`)."""
     sampled: bool = True
     """Whether the policy wrote it. A response from a log has no log-probabilities and no policy gradient."""
     judged_after: tuple[Message, ...] | None = None

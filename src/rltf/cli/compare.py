@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rltf.cli.ending import stop_at_once
 from rltf.comparisons.comparison import Comparison, PlannedRun, load_comparison, outcome
 from rltf.comparisons.report import OUTCOME, TABLE, draw_curves, side_by_side, table
-from rltf.config.load import config_from_json, config_to_json
+from rltf.config.load import begun_on, config_from_json, config_to_json
 from rltf.runs.directory import RunDir
 from rltf.runs.report import plain
 from rltf.support.errors import UserError
@@ -99,7 +99,8 @@ def _check_directories(comparison: Comparison, directory: Path) -> None:
         path = directory / run.name
         if (path / "config.json").is_file():
             stored = config_from_json(RunDir.open(path).read_text("config.json"))
-            if stored != run.config:
+            planned = run.config if stored.prompts.day is None else begun_on(run.config, stored.prompts.day)
+            if stored != planned:
                 raise UserError(
                     f"{path}: was made with other settings than the comparison now has for it; remove it, or give "
                     "another --out"

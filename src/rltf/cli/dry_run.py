@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -10,10 +11,13 @@ from rich.table import Table
 from rltf.cli.ending import fail
 from rltf.cli.inspect import print_left_out
 from rltf.config import JudgeConfig, RunConfig
+from rltf.feedback.logged import read_log
+from rltf.rollouts.episodes import check_lengths
 from rltf.runs.build import build_task, check_sources
 from rltf.runs.estimate import CHARACTERS_PER_TOKEN, Calls, estimate
 from rltf.runs.report import plain
 from rltf.support.errors import UserError
+from rltf.text.prompts import Prompts
 
 
 def dry_run(config: RunConfig, config_json: str) -> None:
@@ -28,6 +32,9 @@ def dry_run(config: RunConfig, config_json: str) -> None:
     prompt_tokens = max(1, question // CHARACTERS_PER_TOKEN)
     console.print(_prices(config, count, prompt_tokens))
     checks.append(("model", _memory(console, config, prompt_tokens)))
+    # Where these fail, the same would be said again.
+    if not any(complaint for name, complaint in checks if name in ("feedback", "model")):
+        checks.append(("prompts", _complaint(lambda: _check_prompts(config))))
     for name, complaint in checks:
         console.print(plain(f"{name}: {complaint}" if complaint else f"{name}: good", "red" if complaint else "green"))
     if any(complaint for _, complaint in checks):
@@ -41,9 +48,18 @@ def _task(config: RunConfig, console: Console) -> tuple[int | str, int]:
         print_left_out(console, task)
         used = min(task.size("train"), config.trainer.steps * config.trainer.groups_per_batch)
         longest = max(len(task.problem("train", i).prompt) for i in (0, used - 1))
-        return max(task.size("test"), task.size("validation")), longest
+        return max(task.size("test"), task.size("validation")), longest + len(config.prompts.system or "")
     except UserError as error:
         return str(error), 1000
+
+
+def _check_prompts(config: RunConfig) -> None:
+    """Finds what the model's chat template refuses, in the settings and in the log."""
+    from rltf.engines.torch.model import load_for_prompts
+
+    renderer, longest = load_for_prompts(config.engine, config.prompts)
+    if config.log.path is not None:
+        check_lengths(read_log(Path(config.log.path)), renderer, Prompts(config.prompts), longest)
 
 
 def _complaint(check: Callable[[], None]) -> str:

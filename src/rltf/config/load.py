@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Any, get_args
 
@@ -169,6 +170,13 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
             "feedback": feedback.model_copy(update=own),
         }
     )
+
+
+def begun_on(config: RunConfig, day: date) -> RunConfig:
+    """The settings of a run that begins on a day: chat templates show it to the run's end."""
+    if config.prompts.date is not None:
+        return config
+    return config.model_copy(update={"prompts": config.prompts.model_copy(update={"date": day.isoformat()})})
 
 
 def _with_absolute_files(judge: JudgeConfig) -> JudgeConfig:

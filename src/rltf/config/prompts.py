@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, ValidationInfo, field_validator, model_validator
 
 from rltf.config.section import Section
 from rltf.support.templates import fields
@@ -14,6 +15,10 @@ REQUIRED = {"revision": {"feedback"}, "single_message": {"question", "feedback"}
 """The fields that a template must have."""
 OPTIONAL = {"revision": {"question"}, "single_message": {"attempt"}}
 """The fields that it may have as well."""
+
+
+# TOML has dates of its own, JSON has not.
+_ISO = BeforeValidator(lambda value: value.isoformat() if type(value) is datetime.date else value)
 
 
 class PromptsConfig(Section):
@@ -38,6 +43,14 @@ class PromptsConfig(Section):
     """The message behind an attempt that asks the policy for feedback on it: what feedback modelling learns to answer,
     and what `feedback.source = self` asks."""
 
+    thinking: Literal["template", "kept", "unscored"] = "template"
+    """What becomes of the block in which a model thinks before it answers (`<think>`). `template`: the scorer and
+    sources of feedback read it, and later prompts hold what the chat template leaves of it. `kept`: later prompts hold
+    it whole. `unscored`: nobody reads it, and no later prompt holds it; it is trained and recorded all the same."""
+    date: Annotated[str | None, _ISO] = None
+    """The day, such as 2026-11-27, that a chat template with today's date shows from a run's first prompt to its last.
+    Unset: the day on which the run begins, which its record then holds."""
+
     @model_validator(mode="before")
     @classmethod
     def _defaults(cls, data: Any) -> Any:
@@ -59,6 +72,19 @@ class PromptsConfig(Section):
         elif found := fields(text) & {"question", "attempt", "feedback"}:
             raise ValueError(f"has no fields, so {{{min(found)}}} would stay as it is written; remove it")
         return text
+
+    @field_validator("date")
+    @classmethod
+    def _day(cls, day: str | None) -> str | None:
+        try:
+            return None if day is None else datetime.date.fromisoformat(day).isoformat()
+        except ValueError as error:
+            raise ValueError(f"{day!r} is no day; write it as 2026-11-27") from error
+
+    @property
+    def day(self) -> datetime.date | None:
+        """The day that templates show, if it is settled."""
+        return None if self.date is None else datetime.date.fromisoformat(self.date)
 
 
 def _text_of(file: str) -> str:

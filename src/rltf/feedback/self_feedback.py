@@ -9,6 +9,7 @@ from rltf.feedback.base import FeedbackSource
 from rltf.support.seeds import derive_seed
 from rltf.text.prompts import Prompts
 from rltf.text.renderer import Renderer
+from rltf.text.thinking import split_thinking
 from rltf.types import Feedback, FeedbackFailure, FeedbackRequest, Generate, SamplingParams
 
 SOURCE = "self"
@@ -39,7 +40,8 @@ class SelfSource:
                 )
                 continue
             (completion,) = next(written)
-            text = self._renderer.text(completion.tokens)
+            # What it thought before it wrote is no feedback.
+            _, text = split_thinking(self._renderer.text(completion.tokens))
             if text.strip():
                 answers.append(Feedback(text=text, source=SOURCE, prompt_tokens=prompt, completion=completion))
             else:

@@ -47,14 +47,14 @@ class _Episode:
     def newest(self) -> Turn:
         return self.rollout.turns[-1]
 
-    def add(self, attempt: _Attempt, text: str, score: Score | FeedbackFailure) -> bool:
+    def add(self, attempt: _Attempt, thinking: str, text: str, score: Score | FeedbackFailure) -> bool:
         """Adds a scored attempt as the next turn. One without a score ends the rollout and stands in no turn."""
         if isinstance(score, FeedbackFailure):
             self.rollout.status = RolloutStatus.SCORE_FAILED
             unscored = UnscoredAttempt(
                 sibling=self.sibling,
                 turn=len(self.rollout.turns),
-                text=text,
+                text=thinking + text,
                 tokens=len(attempt.completion.tokens),
                 failure=score,
             )
@@ -66,6 +66,7 @@ class _Episode:
             completion=attempt.completion,
             text=text,
             score=score,
+            thinking=thinking,
             judged_after=attempt.judged_after,
         )
         self.rollout.turns.append(turn)
@@ -198,9 +199,9 @@ class RolloutCollector:
         ending its answers: training that lowers the end-of-turn token would go unpunished, and every later prompt would
         be built on an attempt that never ended.
         """
-        texts = [self.renderer.text(attempt.completion.tokens) for attempt in attempts]
+        texts = [self.prompts.read(self.renderer.text(attempt.completion.tokens)) for attempt in attempts]
         ended = [i for i, attempt in enumerate(attempts) if attempt.completion.finish is not Finish.LENGTH]
-        verdicts = self.scorer.scores([(attempts[i].episode.rollout.problem, texts[i]) for i in ended], seed)
+        verdicts = self.scorer.scores([(attempts[i].episode.rollout.problem, texts[i][1]) for i in ended], seed)
         scores: dict[int, Score | FeedbackFailure] = dict(zip(ended, verdicts, strict=True))
         limit = self.config.max_new_tokens
         explanation = f"The attempt was cut at {limit} tokens (rollout.max_new_tokens) before it ended."
@@ -208,7 +209,7 @@ class RolloutCollector:
         return [
             attempt.episode
             for i, attempt in enumerate(attempts)
-            if attempt.episode.add(attempt, texts[i], scores.get(i, cut))
+            if attempt.episode.add(attempt, *texts[i], scores.get(i, cut))
         ]
 
     def _ask_for_feedback(self, episodes: Sequence[_Episode], turn: int, seed: int) -> list[_Episode]:

@@ -103,7 +103,8 @@ class LogEpisodes:
         trainer = self.config.trainer
         chosen = self.order.of_step(step, trainer.groups_per_batch)
         seed = derive_seed(self.config.seed, "rollouts", step)
-        logged = [(self.problems[i], self.entries[i].response) for i in chosen]
+        read = self.collector.prompts.read
+        logged = [(self.problems[i], read(self.entries[i].response)[1]) for i in chosen]
         scores = self.collector.scorer.scores(logged, derive_seed(seed, "score", 0))
         groups = [
             self._group(self.entries[i], self.problems[i], score, trainer.group_size)
@@ -117,7 +118,7 @@ class LogEpisodes:
 
     def _group(self, entry: LogEntry, problem: Problem, score: Score | FeedbackFailure, size: int) -> RolloutGroup:
         if isinstance(score, FeedbackFailure):
-            tokens = len(self.collector.renderer.completion(entry.response))
+            tokens = len(self.collector.renderer.completion(entry.response, thinking=True))
             unscored = UnscoredAttempt(sibling=0, turn=0, text=entry.response, tokens=tokens, failure=score)
             return RolloutGroup(problem=problem, rollouts=[], unscored=[unscored])
         feedback = Feedback(text=entry.feedback, source="log")
@@ -131,9 +132,7 @@ class LogEpisodes:
         for group, entry in zip(groups, entries, strict=True):
             assert entry.revision is not None
             first = group.rollouts[0].turns[0]
-            messages = self.collector.prompts.next_turn(
-                group.problem, first.messages, entry.response, entry.feedback, form
-            )
+            messages = self.collector.prompts.next_turn(group.problem, first.messages, first.text, entry.feedback, form)
             score = _unverified(1.0, "Learned as it stands in the log.")
             group.rollouts[0].turns.append(self._logged(messages, entry.revision, score, None))
         if self.config.log.score == "all":
@@ -148,12 +147,14 @@ class LogEpisodes:
 
     def _logged(self, messages: tuple[Message, ...], text: str, score: Score, feedback: Feedback | None) -> Turn:
         renderer = self.collector.renderer
-        tokens = renderer.completion(text)
+        thinking, text_read = self.collector.prompts.read(text)
+        tokens = renderer.completion(text, thinking=True)
         return Turn(
             messages=messages,
             prompt_tokens=renderer.prompt(messages),
             completion=Completion(tokens=tokens, logprobs=np.zeros(len(tokens), np.float32), finish=Finish.STOP),
-            text=text,
+            text=text_read,
+            thinking=thinking,
             score=score,
             feedback=feedback,
             sampled=False,
@@ -168,10 +169,12 @@ def check_lengths(entries: Sequence[LogEntry], renderer: Renderer, prompts: Prom
     """Refuses entries that the chat template does not take, or the model's context does not hold."""
     for number, entry in enumerate(entries, start=1):
         try:
-            request = renderer.prompt(prompts.feedback_request(prompts.opened(entry.messages), entry.response))
+            _, response = prompts.read(entry.response)
+            request = renderer.prompt(prompts.feedback_request(prompts.opened(entry.messages), response))
         except Exception as error:
             raise UserError(f"entry {number} of the log: the model's chat template refuses it: {error}") from error
-        longest = max(len(renderer.completion(text)) for text in (entry.feedback, entry.revision or ""))
+        revision = renderer.completion(entry.revision or "", thinking=True)
+        longest = max(len(renderer.completion(entry.feedback)), len(revision))
         if len(request) + longest > max_tokens:
             raise UserError(
                 f"entry {number} of the log has {len(request) + longest:,} tokens with its feedback, more than the "

@@ -108,6 +108,7 @@ def _turn_record(turn: Turn, new: Sequence[Message], weights: Mapping[str, Weigh
         completion_tokens=len(turn.completion.tokens),
         logprob=float(turn.completion.logprobs.sum()),
         weights=weights,
+        thinking=turn.thinking or None,
         version=turn.completion.version if turn.sampled else None,
     )
 

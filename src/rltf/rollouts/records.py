@@ -77,6 +77,8 @@ class TurnRecord:
     """Of the whole attempt under the policy that sampled it, nats."""
     weights: Mapping[str, WeightRecord] = field(default_factory=dict)
     """By component of the objective. Empty in an evaluation."""
+    thinking: str | None = None
+    """A block of thinking that stood before `text`, where the scorer does not read it (`prompts.thinking`)."""
     version: int | None = None
     """Optimiser steps that the policy had taken which sampled it. None in runs of version 0.1."""
 

@@ -188,7 +188,7 @@ def build_engine(config: RunConfig) -> Engine:
     # Imported here: torch and transformers take seconds to import, and settings are checked without them.
     from rltf.engines.torch.engine import torch_engine
 
-    return torch_engine(config.engine, config.trainer, config.rollout.temperature)
+    return torch_engine(config.engine, config.trainer, config.rollout.temperature, config.prompts)
 
 
 def build_objective_of(config: RunConfig, engine: Engine, given: GivenObjective | None = None) -> Objective:

@@ -1,8 +1,8 @@
 """The files of the user's that a run's settings name: which they were, whether they changed, whose code they hold.
 
 A run's directory may come from somebody else, with settings that name a Python file. Nothing of it is to run unasked:
-the digests in `inputs.json` are marked with a key that lies on this machine alone, and code is run only where the mark is
-right and the files are as they were.
+the digests in `inputs.json` are marked with a key that lies on this machine alone, and code is run only where the mark
+is right and the files are as they were.
 """
 
 from __future__ import annotations

@@ -108,7 +108,10 @@ def transcript(record: RolloutRecord) -> RenderableType:
         verdict = f"{name}: reward {turn.score.reward:g}, {turn.score.explanation}"
         if turn.status != "stop":
             verdict += f" (ended by {turn.status})"
-        rows += [Text("assistant", style="bold green"), plain(turn.text), plain(verdict, "italic")]
+        rows.append(Text("assistant", style="bold green"))
+        if turn.thinking:
+            rows.append(plain(turn.thinking, "dim"))
+        rows += [plain(turn.text), plain(verdict, "italic")]
         feedback = turn.feedback
         if feedback is not None:
             kind = "feedback failed" if feedback.text is None else "feedback"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rltf.config import RunConfig
-from rltf.config.load import changed, config_from_json, config_to_json, with_absolute_paths
+from rltf.config.load import begun_on, changed, config_from_json, config_to_json, with_absolute_paths
 from rltf.engines.base import Engine
 from rltf.feedback import FeedbackSource, FunctionSource
 from rltf.feedback.function import Function
@@ -96,7 +97,7 @@ class Run:
         Raises:
             UserError: one line that names what is wrong, and the mend.
         """
-        config = with_absolute_paths(config or RunConfig())
+        config = begun_on(with_absolute_paths(config or RunConfig()), date.today())
         given = {"task": task, "engine": engine, "objective": objective, "feedback": feedback}
         tried = build_task(config.task) if task is None else task
         _check_task(tried)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from rltf.support.templates import substitute
+from rltf.text.thinking import split_thinking
 from rltf.types import Message, Problem
 
 ConversationForm: TypeAlias = Literal["continued", "newest", "single_message"]
@@ -30,6 +31,11 @@ class Texts(Protocol):
         ...
 
     @property
+    def thinking(self) -> Literal["template", "kept", "unscored"]:
+        """What becomes of thinking blocks."""
+        ...
+
+    @property
     def feedback_request(self) -> str:
         """Asks for feedback behind an attempt."""
         ...
@@ -44,6 +50,10 @@ class Prompts:
     def first_turn(self, problem: Problem) -> tuple[Message, ...]:
         """x_0: the question, behind the system prompt where there is one."""
         return self.opened((Message(role="user", content=problem.prompt),))
+
+    def read(self, text: str) -> tuple[str, str]:
+        """The thinking block of an attempt that nobody reads, which may be empty, and what everybody does."""
+        return split_thinking(text) if self.texts.thinking == "unscored" else ("", text)
 
     def opened(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """A conversation from outside behind the system prompt, unless it has a system message of its own."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from rltf.config import TorchEngineConfig, TrainerConfig
+from rltf.config import PromptsConfig, TorchEngineConfig, TrainerConfig
 from rltf.engines.base import Joined, Weights
 from rltf.engines.torch import sampler as decoding
 from rltf.engines.torch.learner import TorchLearner
@@ -55,7 +55,9 @@ class TorchSampler:
         self._model = None
 
 
-def torch_engine(config: TorchEngineConfig, optimizer: TrainerConfig, temperature: float) -> Joined:
+def torch_engine(
+    config: TorchEngineConfig, optimizer: TrainerConfig, temperature: float, prompts: PromptsConfig | None = None
+) -> Joined:
     """Both halves around one model. `temperature` is that of the policy which is trained."""
-    learner = TorchLearner(config, optimizer, temperature)
+    learner = TorchLearner(config, optimizer, temperature, prompts)
     return Joined(learner, TorchSampler(config, learner))

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from rltf.config import TorchEngineConfig, TrainerConfig
+from rltf.config import PromptsConfig, TorchEngineConfig, TrainerConfig
 from rltf.engines.base import Weights
 from rltf.engines.losses import TokenBatch, entropy, token_loss
 from rltf.engines.packing import Layout, TokenSequence, micro_batches, right_align, separate, share_prefixes, unique
@@ -31,9 +31,15 @@ _WEIGHTS, _AVERAGE, _OPTIMIZER = "weights.safetensors", "average.safetensors", "
 class TorchLearner:
     """See `engines.base.Learner`."""
 
-    def __init__(self, config: TorchEngineConfig, optimizer: TrainerConfig, temperature: float) -> None:
+    def __init__(
+        self,
+        config: TorchEngineConfig,
+        optimizer: TrainerConfig,
+        temperature: float,
+        prompts: PromptsConfig | None = None,
+    ) -> None:
         """`temperature` is that of the policy which is trained: scores and losses divide the logits by it."""
-        loaded = load_model(config)
+        loaded = load_model(config, prompts)
         self._config = config
         self._temperature = temperature
         self._model, self._tokenizer, self._device = loaded.model, loaded.tokenizer, loaded.device

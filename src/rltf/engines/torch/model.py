@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from rltf.builtin import builtin_directory
-from rltf.config import LoraConfig, TorchEngineConfig
+from rltf.config import LoraConfig, PromptsConfig, TorchEngineConfig
 from rltf.config.engines import BUILTIN, SMOLLM2
 from rltf.engines.torch.pretrained import gguf_directory, is_gguf, smollm2_directory
 from rltf.support.errors import UserError
 from rltf.text.renderer import Renderer
+from rltf.text.turns import DIALOGUE
 from rltf.types import Message
 
 # Its bars for reading and writing weights would tear the progress view of a run.
@@ -98,9 +100,8 @@ def load_weights(config: TorchEngineConfig, device: torch.device) -> Any:
     return model.to(device).eval()
 
 
-def load_model(config: TorchEngineConfig) -> LoadedModel:
-    """Tokenizer first, as its faults are found without reading weights; then the model and its adapters."""
-    device = pick_device(config.device)
+def load_tokenizer(config: TorchEngineConfig) -> Any:
+    """The tokenizer with its chat template, or the one that is set in its place."""
     source = source_of(config.model)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
@@ -117,9 +118,40 @@ def load_model(config: TorchEngineConfig) -> LoadedModel:
             f"engine.model={config.model}: its tokenizer has no chat template; set engine.chat_template to a "
             "Jinja file or choose an instruction-tuned model"
         )
+    return tokenizer
+
+
+def load_for_prompts(config: TorchEngineConfig, prompts: PromptsConfig) -> tuple[Renderer, int]:
+    """What the prompts of a run can be checked with before weights are read: its renderer, and the longest sequence."""
+    source = source_of(config.model)
+    tokenizer = load_tokenizer(config)
+    renderer = _renderer(tokenizer, _stop_tokens(tokenizer, None), prompts)
+    _probe(config, renderer, prompts)
+    try:
+        return renderer, _longest(AutoConfig.from_pretrained(source))
+    except Exception as error:
+        reason = _first_line(error)
+        raise UserError(f"engine.model={config.model}: {_unloadable(source, 'config')}: {reason}") from error
+
+
+def _renderer(tokenizer: Any, stop_tokens: Sequence[int], prompts: PromptsConfig) -> Renderer:
+    return Renderer(tokenizer, stop_tokens, day=prompts.day, keep_thinking=prompts.thinking == "kept")
+
+
+def _longest(config: Any) -> int:
+    return int(getattr(config.get_text_config(), "max_position_embeddings", 1 << 30))
+
+
+def load_model(config: TorchEngineConfig, prompts: PromptsConfig | None = None) -> LoadedModel:
+    """Tokenizer first, as its faults are found without reading weights; then the model and its adapters."""
+    device = pick_device(config.device)
+    tokenizer = load_tokenizer(config)
+    prompts = prompts or PromptsConfig()
+    _probe(config, _renderer(tokenizer, _stop_tokens(tokenizer, None), prompts), prompts)
     model = load_weights(config, device)
-    renderer = Renderer(tokenizer, _stop_tokens(config.model, tokenizer, model))
-    _probe(config, renderer)
+    renderer = _renderer(tokenizer, _stop_tokens(tokenizer, model.generation_config), prompts)
+    if not renderer.stop_tokens:
+        raise UserError(f"engine.model={config.model}: its tokenizer and template end no turn, so no answer could end")
     if config.lora is not None:
         model = _add_adapters(model, config.lora)
     if config.gradient_checkpointing:
@@ -131,25 +163,39 @@ def load_model(config: TorchEngineConfig) -> LoadedModel:
         tokenizer=tokenizer,
         renderer=renderer,
         device=device,
-        max_tokens=int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30)),
+        max_tokens=_longest(model.config),
     )
 
 
-def _probe(config: TorchEngineConfig, renderer: Renderer) -> None:
-    """Refuses a chat template that fails, or that leaves out what it is given."""
+def _probe(config: TorchEngineConfig, renderer: Renderer, prompts: PromptsConfig) -> None:
+    """Refuses a chat template that fails, or that leaves out what it is given, a system prompt included."""
     source = "engine.chat_template" if config.chat_template is not None else f"engine.model={config.model}"
-    messages = [
-        Message(role="user", content="first question"),
-        Message(role="assistant", content="some answer"),
-        Message(role="user", content="second question"),
-    ]
-    for given in (messages[:1], messages):
+    for given in (DIALOGUE[:1], DIALOGUE):
         try:
             text = renderer.text(renderer.prompt(given))
         except Exception as error:
             raise UserError(f"{source}: the chat template fails: {_first_line(error)}") from error
         if any(message.content not in text for message in given):
             raise UserError(f"{source}: the chat template leaves out a message's text; use another template")
+    if prompts.system is not None:
+        _probe_system(renderer)
+
+
+def _probe_system(renderer: Renderer) -> None:
+    system = Message(role="system", content="some rules")
+    for given in ((system, *DIALOGUE[:1]), (system, *DIALOGUE)):
+        try:
+            prompt = renderer.prompt(given)
+        except Exception as error:
+            raise UserError(
+                f"prompts.system: the model's chat template takes no system message ({_first_line(error)}); remove it, "
+                "and put its text into the task's questions"
+            ) from error
+        if system.content not in renderer.text(prompt):
+            raise UserError(
+                "prompts.system: the model's chat template leaves the system message out; remove it, and put its text "
+                "into the task's questions"
+            )
 
 
 def _remove_dropout(model: Any) -> None:
@@ -162,14 +208,14 @@ def _remove_dropout(model: Any) -> None:
                 setattr(module, name, 0.0)
 
 
-def _stop_tokens(name: str, tokenizer: Any, model: Any) -> list[int]:
-    """The end-of-turn ids, the tokenizer's own first: it is the one that closes training sequences."""
-    configured = model.generation_config.eos_token_id if model.generation_config is not None else None
+def _stop_tokens(tokenizer: Any, generation: Any) -> list[int]:
+    """The ids that end an answer by word of the tokenizer and of the generation config, where there is one.
+
+    The renderer adds the one of its template.
+    """
+    configured = generation.eos_token_id if generation is not None else None
     ids = [tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])]
-    stops = list(dict.fromkeys(token for token in ids if token is not None))
-    if not stops:
-        raise UserError(f"engine.model={name}: its tokenizer has no end-of-sequence token, so no answer could end")
-    return stops
+    return list(dict.fromkeys(token for token in ids if token is not None))
 
 
 def _add_adapters(model: Any, lora: LoraConfig) -> Any:

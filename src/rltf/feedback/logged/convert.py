@@ -50,7 +50,7 @@ def from_rollouts(records: list[dict[str, Any]]) -> Iterator[LogEntry]:
         entry, later = first_attempt(record), record["turns"][1:]
         feedback = record["turns"][0]["feedback"]
         if feedback and "text" in feedback and entry.response.strip():
-            yield replace(entry, feedback=feedback["text"], revision=later[0]["text"] if later else None)
+            yield replace(entry, feedback=feedback["text"], revision=_whole(later[0]) if later else None)
 
 
 def first_attempt(record: Mapping[str, Any]) -> LogEntry:
@@ -58,12 +58,17 @@ def first_attempt(record: Mapping[str, Any]) -> LogEntry:
     first = record["turns"][0]
     return LogEntry(
         messages=tuple(Message(role=m["role"], content=m["content"]) for m in first["prompt"]),
-        response=first["text"],
+        response=_whole(first),
         feedback="",
         reward=min(1.0, max(0.0, first["score"]["reward"])),
         answer=record["answer"],
         problem=ProblemPlace(task=record["task"], split=record["split"], index=record["problem"]),
     )
+
+
+def _whole(turn: Mapping[str, Any]) -> str:
+    """An attempt with the thinking that a run kept apart from its text."""
+    return str(turn.get("thinking", "") + turn["text"])
 
 
 def to_pair(entry: LogEntry) -> Mapping[str, Any] | None:
