@@ -33,8 +33,9 @@ from rltf.runs.build import (
 )
 from rltf.runs.directory import RunDir
 from rltf.runs.report import percent, plain, transcript
-from rltf.support.errors import UserError
+from rltf.support.errors import TaskHung, UserError
 from rltf.support.seeds import derive_seed
+from rltf.support.user_code import time_limit
 from rltf.tasks.base import Task
 from rltf.tasks.mixture import left_out_of, parts_of
 from rltf.tasks.validate import Check, validate
@@ -165,8 +166,19 @@ def tasks_command() -> None:
     Console().print(table)
 
 
-def validate_command(name: str, problems: int, settings: Sequence[str]) -> None:
-    """Prints each check's outcome; exit status 1 if one failed. The tasks of a mixture are checked one by one."""
+def validate_command(name: str, problems: int, settings: Sequence[str], seconds: float) -> None:
+    """Prints each check's outcome; exit status 1 if one failed. The tasks of a mixture are checked one by one.
+
+    A call of a task of the user's that takes longer than `seconds` ends the command with a line that names it.
+    """
+    try:
+        with time_limit(seconds):
+            _validate(name, problems, settings)
+    except TaskHung as error:
+        raise UserError(f"{error}; --seconds allows more than {seconds:g}") from error
+
+
+def _validate(name: str, problems: int, settings: Sequence[str]) -> None:
     config = _with_settings(task_settings(name), settings)
     console = Console()
     checks: list[Check] = []
