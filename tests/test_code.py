@@ -23,9 +23,11 @@ from rltf.runs.build import build_task
 from rltf.support.errors import UserError
 from rltf.tasks import CodeTask, FeedbackLevel
 from rltf.tasks.base import ScoresMany
+from rltf.tasks.code.blocks import extract_code
 from rltf.tasks.code.cases import Case, case_of_assertion, output_passes, passes
+from rltf.tasks.code.outputs import Slack
 from rltf.tasks.code.shapes import NO_REFERENCE, Listing, read_listings
-from rltf.tasks.code.task import EMPTY_CODE, NO_CODE, extract_code
+from rltf.tasks.code.task import EMPTY_CODE, NO_CODE
 from rltf.tasks.code.verdict import Verdict, short
 from rltf.tasks.validate import validate
 from rltf.types import Problem, Split
@@ -253,7 +255,7 @@ def test_equal_attempts_run_once_and_several_at_a_time(monkeypatch: pytest.Monke
     task, running, most, ran = make_task(processes=3), 0, 0, []
     lock = threading.Lock()
 
-    def slow(sandbox: Any, code: str, setup: str, cases: Any) -> Verdict:
+    def slow(sandbox: Any, code: str, setup: str, cases: Any, supplied: str) -> Verdict:
         nonlocal running, most
         with lock:
             running += 1
@@ -403,9 +405,11 @@ def test_numbers_within_a_tolerance_and_sequences_of_json() -> None:
     assert passes(close, ["list", 1.005, 2]) and not passes(close, ["list", 1.02, 2])
     loose = Case(expression="f()", accepted=([[1]],), loose_sequences=True)
     assert passes(loose, ["tuple", ["list", 1]]) and not passes(loose, ["set", ["list", 1]])
-    assert output_passes(Case(accepted=("1 2.50\nx",)), " 1.0\n2.5 x ")
+    assert output_passes(Case(accepted=("1 2.50\nx",)), "\n 1.0  2.5\nx \n\n")
+    assert not output_passes(Case(accepted=("1 2.50\nx",)), "1.0\n2.5 x")
     assert not output_passes(Case(accepted=("1 2",)), "1")
-    assert not output_passes(Case(accepted=("1e3",)), "1000")
+    assert output_passes(Case(accepted=("1e3",)), "1000")
+    assert not output_passes(Case(accepted=("1e3",)), "1001")
 
 
 @given(st.text())
@@ -419,7 +423,7 @@ def test_no_text_makes_extraction_raise(text: str) -> None:
 
 def test_extraction_takes_the_last_closed_python_block() -> None:
     assert extract_code("```python\na\n```\n```\nb\n```\n```sh\nc\n```\n```python\nd") == "b"
-    assert extract_code("  ```python\n  a\n  ```") == "  a"
+    assert extract_code("  ```python\n  a\n  ```") == "a"
     assert extract_code("````python\n```\nx\n````") == "```\nx"
     assert extract_code("```python\na\n``` \n") == "a"
     assert extract_code("```python a = 1```") is None
@@ -577,7 +581,9 @@ def test_livecodebench(tmp_path: Path) -> None:
     listings, left_out = read_listings(source, "livecodebench")
     assert left_out == 1
     assert [len(listing.cases) for listing in listings] == [2, 2, 1]
-    assert listings[1].cases[1] == Case(expression="Solution().total([], 0)", accepted=(0,), loose_sequences=True)
+    assert listings[1].cases[1] == Case(
+        expression="Solution().total([], 0)", accepted=(0,), loose_sequences=True, slack=Slack()
+    )
     task = make_task(train=source, shape="livecodebench", test_size=1, validation_size=1)
     problems = {
         p.metadata["listing"].text: p for s in SPLITS for i in range(task.size(s)) for p in [task.problem(s, i)]

@@ -78,6 +78,7 @@ CHANGES: dict[str, str] = {
     "rollout.feedback_on_last": "true",
     "rollout.conversation": "single_message",
     "rollout.max_new_tokens": "12",
+    "rollout.cut_attempts": "criticised",
     "rollout.temperature": "0.8",
     "objective.name": "grpo_multi",
     "objective.gamma": "0.9",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rltf.tasks.gym.forms import counted, departs, differs, form_of, read_json, read_number, same_part
+from rltf.tasks.gym.forms import counted, departs, differs, form_of, read_json, read_number, same_part, unmarked
 from rltf.tasks.gym.leaks import stands_in
 from rltf.tasks.gym.near import near_answers
 
@@ -227,3 +227,23 @@ def test_any_answer_has_near_ones_without_an_exception(right: str, seed: int) ->
         return  # No gold answer is empty: the generator's problem is left out.
     for text in near_answers(right, Random(seed)):
         assert text.strip() != right.strip()
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "bare"),
+    [
+        ("**354**", "354", "354"),
+        ("**`3`**", "3", "3"),
+        ("\\(3\\)", "3", "3"),
+        ("$ 3 $", "3", "3"),
+        ('"a"', '"b"', '"a"'),
+        ("'a', 'b'", "a", "'a', 'b'"),
+        ("**a** or **b**", "a", "**a** or **b**"),
+        ("2*3*", "6", "2*3*"),
+        ("****", "3", "****"),
+        ("$3", "3", "$3"),
+        ("", "3", ""),
+    ],
+)
+def test_marks_around_the_whole_answer_are_no_part_of_it(answer: str, gold: str, bare: str) -> None:
+    assert unmarked(answer, gold) == bare

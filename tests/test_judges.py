@@ -246,6 +246,17 @@ def test_a_function_of_the_users_sees_the_attempt_and_may_fail(tmp_path: Path) -
     ]
 
 
+def test_a_function_that_would_end_the_program_stops_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import os, sys\ndef leave(*_): sys.exit(0)\ndef go(*_): os._exit(0)\ndef quits(*_): raise SystemExit\n"
+    )
+    for name, how in (("leave", "SystemExit: 0"), ("go", r"os\._exit\(0\)"), ("quits", "SystemExit: ")):
+        judge = FunctionSource(load_function(f"{path}:{name}"), name)
+        with pytest.raises(FeedbackStopped, match=f"feedback.function: {name} raised .*{how}.* on train problem 3; it"):
+            judge.feedback([make_request(3)], 0)
+
+
 @pytest.mark.parametrize(
     ("text", "name", "complaint"),
     [

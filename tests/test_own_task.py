@@ -132,7 +132,7 @@ def test_settings_reach_the_class_and_wrong_ones_are_refused(tmp_path: Path) -> 
     path = save(tmp_path, BACKWARDS)
     assert len(load_task(path, {"letters": 7}).problem("test", 0).answer) == 7
     with pytest.raises(
-        UserError, match=r"task.settings.leters: Backwards has no such setting, but data_seed, .*letters"
+        UserError, match=r"task.settings.leters: Backwards has no such setting, but answer_in, data_seed, .*letters"
     ):
         load_task(path, {"leters": 7})
     with pytest.raises(UserError, match=r"task.settings.letters='7': must be of type int"):
@@ -224,6 +224,116 @@ def test_what_a_file_lacks_is_said_in_one_line(text: str, message: str, tmp_path
     with pytest.raises(UserError, match=message) as raised:
         load_task(save(tmp_path, text), {}).problem("train", 0)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "leave", ["sys.exit(0)", "sys.exit()", "os._exit(0)", "raise SystemExit", "raise BaseException"]
+)
+def test_a_file_that_would_end_the_program_fails_in_one_line_with_a_status(leave: str, tmp_path: Path) -> None:
+    imports = "import os, sys\n"
+    cases = {
+        "the file raised": imports + leave,
+        "Backwards cannot be built": imports
+        + BACKWARDS.replace("    letters = 5", f"    letters = 5\n    def __init__(self, **s):\n        {leave}"),
+        "problem of the task backwards, on": imports
+        + BACKWARDS.replace("        word =", f"        {leave}\n        word ="),
+        "score of the task backwards, on": imports
+        + BACKWARDS.replace("        if len", f"        {leave}\n        if len"),
+    }
+    for number, (place, text) in enumerate(cases.items()):
+        with pytest.raises(UserError, match=f"{place}.*(SystemExit|BaseException).*line") as raised:
+            load_task(save(tmp_path, text, f"task{number}.py"), {})
+        assert "\n" not in str(raised.value)
+
+
+def test_validate_and_train_say_so_and_end_with_a_status(tmp_path: Path) -> None:
+    # Not at once: only the problems of training, which loading does not try.
+    late = "        if problem.split == 'train':\n            __import__('sys').exit(0)\n        if len"
+    save(tmp_path, BACKWARDS.replace("        if len", late))
+    done = rltf("validate", "my_task.py", "--problems", "3", cwd=tmp_path, status=2)
+    assert re.search(
+        r"score of the task backwards, on train problem 0 .*: raised SystemExit: 0 \(line 13\)", one_line(done.stderr)
+    )
+
+
+HANGS = {
+    "loading the file took longer than 1 seconds (line 1)": "while True: pass\n" + BACKWARDS,
+    "building Backwards took longer than 1 seconds (line 7)": BACKWARDS.replace(
+        "    letters = 5", "    letters = 5\n    def __init__(self, **s):\n        while True: pass"
+    ),
+    "problem of the task backwards, on test 0: took longer than 1 seconds (line 8)": BACKWARDS.replace(
+        "        word =", "        while True: pass\n        word ="
+    ),
+    "score of the task backwards, on train problem 0": BACKWARDS.replace(
+        "        if len", "        while problem.split == 'train': pass\n        if len"
+    ),
+    "feedback of the task backwards, on test problem 0": BACKWARDS
+    + "    def feedback(self, *given):\n        __import__('time').sleep(100)\n",
+    # What catches everything is interrupted again.
+    "perturbations of the task backwards": BACKWARDS
+    + "    def perturbations(self, *given):\n        while True:\n            try:\n"
+    + "                while True: pass\n            except BaseException:\n                pass\n",
+}
+
+
+@pytest.mark.parametrize("place", HANGS)
+def test_a_task_that_hangs_is_named_with_problem_method_and_line(place: str, tmp_path: Path) -> None:
+    save(tmp_path, HANGS[place])
+    done = rltf("validate", "my_task.py", "--problems", "2", "--seconds", "1", cwd=tmp_path, status=2)
+    said = one_line(done.stderr)
+    assert place in said
+    assert "took longer than 1 seconds (line" in said
+    assert said.endswith("; --seconds allows more than 1")
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("place", "instruction", "attempt"),
+    [
+        ("tags", "Write the answer between <answer> and </answer>.", "<answer>\nabc\n</answer>"),
+        ("whole", "Write the answer and nothing else.", "abc"),
+        ("last_line", "Write the answer on the last line, with nothing else on that line.", "abc"),
+    ],
+)
+def test_the_answer_stands_where_answer_in_says(place: str, instruction: str, attempt: str, tmp_path: Path) -> None:
+    task = load_task(save(tmp_path, BACKWARDS), {"answer_in": place, "test_size": 20})
+    problem = task.problem("test", 0)
+    assert problem.prompt.endswith(f"\n\n{instruction}")
+    assert task.write_answer("abc") == attempt
+    assert task.score(problem, f" {task.write_answer(problem.answer)} \n").correct
+    assert task.score(problem, f"So it is\n{problem.answer}").correct is (place == "last_line")
+    assert task.score(problem, " ").explanation in (
+        "The answer is empty.",
+        "There is no answer between <answer> and </answer>.",
+    )
+    assert all(check.passed for check in validate(task, 20))
+
+
+def test_an_instruction_of_ones_own_stays_and_another_place_is_refused(tmp_path: Path) -> None:
+    own = BACKWARDS.replace(
+        "    letters = 5", "    letters = 5\n    answer_in = 'whole'\n    instruction = 'Only the word.'"
+    )
+    assert load_task(save(tmp_path, own), {}).problem("test", 0).prompt.endswith("\n\nOnly the word.")
+    with pytest.raises(UserError, match=r"Backwards.answer_in='body': must be one of tags, whole, last_line"):
+        load_task(save(tmp_path, BACKWARDS, "other.py"), {"answer_in": "body"})
+
+
+@pytest.mark.parametrize(
+    "methods",
+    [
+        "    def extract(self, text): return text.strip()\n",
+        "    def extract(self, text): return text\n    def write_answer(self, answer): return answer\n",
+        "    def extract(self, text): return text.strip() or None\n    def write_answer(self, answer): return answer\n",
+        "    def extract(self, text): return text.rpartition('####')[2].strip()\n"
+        "    def write_answer(self, answer): return f'So:\\n#### {answer}'\n",
+    ],
+)
+def test_a_task_that_reads_its_answers_elsewhere_validates(methods: str, tmp_path: Path) -> None:
+    task = load_task(save(tmp_path, BACKWARDS + methods), {"test_size": 10})
+    assert [check.failures for check in validate(task, 10)] == [()] * 6
 
 
 def test_a_helper_with_a_field_of_that_name_is_no_task(tmp_path: Path) -> None:

@@ -9,14 +9,16 @@ import pytest
 from helpers import PROMPTS, ScriptedJudge, ScriptedPolicy
 
 from rltf.config import BinaryMatrixConfig, FeedbackModelConfig, RolloutConfig
+from rltf.feedback.rules import RuleSource
 from rltf.feedback.scoring import TaskScorer
 from rltf.objectives.feedback_modelling import FeedbackModelling
 from rltf.rollouts.collector import RolloutCollector
 from rltf.support.errors import UserError
 from rltf.tasks import BinaryMatrix
+from rltf.tasks.base import TRUNCATED_FEEDBACK
 from rltf.text.prompts import Prompts
 from rltf.text.renderer import Renderer
-from rltf.types import Feedback, FeedbackFailure, Finish, Message, Rollout, RolloutGroup, RolloutStatus
+from rltf.types import Feedback, FeedbackFailure, Finish, Message, Rollout, RolloutGroup, RolloutStatus, Score
 
 TASK = BinaryMatrix(**BinaryMatrixConfig().model_dump(exclude={"name"}))
 PROBLEM, OTHER = TASK.problem("train", 0), TASK.problem("train", 1)
@@ -197,6 +199,28 @@ def test_an_attempt_cut_at_the_limit_is_no_answer_even_where_the_right_one_stand
     assert (cut.completion.finish, solved.completion.finish) == (Finish.LENGTH, Finish.STOP)
     assert solved.score.correct
     assert judge.requests[0].truncated
+
+
+def test_a_cut_attempt_is_criticised_where_asked_for_and_is_no_answer_still(renderer: Renderer) -> None:
+    rules = RuleSource(TASK, "located")
+
+    def said(attempt: str, **settings: Any) -> tuple[Score, str]:
+        group, _, judge = play(renderer, [[[attempt + "\u2026"]], [[RIGHT]]], ["Shorter."], **settings)
+        (feedback,) = rules.feedback(judge.requests, 0)
+        assert isinstance(feedback, Feedback)
+        return only(group).turns[0].score, feedback.text
+
+    told, text = said(WRONG)
+    assert (told.of_fragment, text) == (None, TRUNCATED_FEEDBACK)
+    score, text = said(WRONG, cut_attempts="criticised")
+    assert (score.reward, score.correct, score.well_formed, score.answer) == (0.0, False, False, None)
+    plain = TASK.score(PROBLEM, WRONG)
+    assert score.explanation == f"{told.explanation} What there is of it: {plain.explanation}"
+    assert text == f"{TRUNCATED_FEEDBACK}\n{TASK.feedback(PROBLEM, WRONG, plain, 'located')}"
+    # What there is may be right: then nothing is wrong but that it was cut.
+    score, text = said(RIGHT, cut_attempts="criticised")
+    assert (score.reward, score.correct, text) == (0.0, False, TRUNCATED_FEEDBACK)
+    assert score.explanation == told.explanation
 
 
 def test_the_judge_is_told_which_attempts_were_cut(renderer: Renderer) -> None:

@@ -69,6 +69,9 @@ class Score:
     """Why the score is what it is, for people. It may name the gold answer: never show it to the policy."""
     criticism: str | None = None
     """What the judge that gave the score says about the attempt, for the policy; None where a program gave it."""
+    of_fragment: Score | None = None
+    """Of an attempt that the token limit cut: the verdict on what there is, for feedback alone. None where
+    `rollout.cut_attempts` does not ask for it."""
 
 
 FailureCause: TypeAlias = Literal[

@@ -17,7 +17,9 @@ from rltf.rollouts.records import Evaluation
 from rltf.runs.build import build_engine, build_task, known_tasks, task_settings
 from rltf.runs.look import collecting, evaluation_of, settings_for, split_named
 from rltf.runs.report import percent, plain, transcript
+from rltf.support.errors import TaskHung, UserError
 from rltf.support.seeds import derive_seed
+from rltf.support.user_code import time_limit
 from rltf.tasks.base import Task
 from rltf.tasks.mixture import left_out_of, parts_of
 from rltf.tasks.validate import Check, validate
@@ -157,8 +159,19 @@ def tasks_command() -> None:
     Console().print(table)
 
 
-def validate_command(name: str, problems: int, settings: Sequence[str]) -> None:
-    """Prints each check's outcome; exit status 1 if one failed. The tasks of a mixture are checked one by one."""
+def validate_command(name: str, problems: int, settings: Sequence[str], seconds: float) -> None:
+    """Prints each check's outcome; exit status 1 if one failed. The tasks of a mixture are checked one by one.
+
+    A call of a task of the user's that takes longer than `seconds` ends the command with a line that names it.
+    """
+    try:
+        with time_limit(seconds):
+            _validate(name, problems, settings)
+    except TaskHung as error:
+        raise UserError(f"{error}; --seconds allows more than {seconds:g}") from error
+
+
+def _validate(name: str, problems: int, settings: Sequence[str]) -> None:
     data = task_settings(name)
     for setting in settings:
         apply_override(data, setting)

@@ -191,11 +191,12 @@ def validate(
     task: Annotated[str, typer.Argument(metavar="TASK", help="A name, my_task.py, my_rows.jsonl or a recipe.")],
     settings: Settings = None,
     problems: Annotated[int, typer.Option(min=1, help="Problems to check per split.")] = 100,
+    seconds: Annotated[float, typer.Option(min=0.1, help="What one call of a task of your own may take.")] = 30.0,
 ) -> None:
     """Prove without a model that a task's gold answers score 1, wrong ones do not, and feedback gives nothing away."""
     from rltf.cli.inspect import validate_command
 
-    validate_command(task, problems, settings or [])
+    validate_command(task, problems, settings or [], seconds)
 
 
 @app.command("new-task")

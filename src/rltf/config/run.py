@@ -40,6 +40,9 @@ class RolloutConfig(Section):
     feedback alone, as a conversation (`newest`) or in one message (`single_message`)."""
     max_new_tokens: Positive = 32
     """Token limit of one attempt."""
+    cut_attempts: Literal["told", "criticised"] = "told"
+    """What feedback says of an attempt that the token limit cut: that it was cut (`told`), or also what is wrong with
+    what there is (`criticised`), which is scored for that alone. Its reward is 0 either way."""
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """Sampling temperature; the policy that is trained is the one at this temperature."""
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from rltf.support.errors import UserError
+from rltf.support.errors import FeedbackStopped, Stopped, UserError
 from rltf.support.texts import sound
+from rltf.support.user_code import call_user_code
 from rltf.support.user_modules import load_module
 from rltf.types import Feedback, FeedbackFailure, FeedbackRequest, Problem, Score, Turn
 
@@ -26,7 +27,18 @@ class FunctionSource:
 
     def _ask(self, request: FeedbackRequest) -> Feedback | FeedbackFailure:
         try:
-            text = self._function(request.problem, request.attempt, request.score, request.history)
+            text = call_user_code(
+                lambda: self._function(request.problem, request.attempt, request.score, request.history)
+            )
+        except (Stopped, KeyboardInterrupt):
+            raise
+        except SystemExit as error:
+            # Not one failure among others: the function would have the program end, here and at its next call.
+            problem = f"{request.problem.split} problem {request.problem.index}"
+            raise FeedbackStopped(
+                f"feedback.function: {self._source.partition(':')[2]} raised SystemExit: {error} on {problem}; it must "
+                "return a text or None, and never end the program"
+            ) from error
         except Exception as error:
             reason = f"the function raised {type(error).__name__}: {error}"
             return FeedbackFailure(cause="raised", reason=reason, source=self._source)

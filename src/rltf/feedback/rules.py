@@ -21,5 +21,13 @@ class RuleSource:
 
     def _text(self, request: FeedbackRequest) -> str:
         if request.truncated:
-            return INCORRECT_FEEDBACK if self._level == "correctness" else TRUNCATED_FEEDBACK
+            return INCORRECT_FEEDBACK if self._level == "correctness" else self._of_cut(request)
         return self._task.feedback(request.problem, request.attempt, request.score, self._level)
+
+    def _of_cut(self, request: FeedbackRequest) -> str:
+        """That the attempt was cut; and what is wrong with what there is, where that was scored and is not right."""
+        fragment = request.score.of_fragment
+        if fragment is None or fragment.correct:
+            return TRUNCATED_FEEDBACK
+        wrong = self._task.feedback(request.problem, request.attempt, fragment, self._level)
+        return f"{TRUNCATED_FEEDBACK}\n{wrong}"

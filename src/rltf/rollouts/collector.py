@@ -10,7 +10,7 @@ from rltf.feedback.base import FeedbackSource
 from rltf.feedback.scoring import Scorer
 from rltf.support.errors import UserError
 from rltf.support.seeds import derive_seed
-from rltf.tasks.base import Task
+from rltf.tasks.base import TRUNCATED_FEEDBACK, Task
 from rltf.text.prompts import Prompts
 from rltf.text.renderer import Renderer
 from rltf.types import (
@@ -197,20 +197,38 @@ class RolloutCollector:
 
         An attempt that the token limit cut is no answer, whatever stands in it. Otherwise nothing would keep a policy
         ending its answers: training that lowers the end-of-turn token would go unpunished, and every later prompt would
-        be built on an attempt that never ended.
+        be built on an attempt that never ended. `cut_attempts=criticised` has what there is scored for feedback alone.
         """
         texts = [self.prompts.read(self.renderer.text(attempt.completion.tokens)) for attempt in attempts]
-        ended = [i for i, attempt in enumerate(attempts) if attempt.completion.finish is not Finish.LENGTH]
-        verdicts = self.scorer.scores([(attempts[i].episode.rollout.problem, texts[i][1]) for i in ended], seed)
-        scores: dict[int, Score | FeedbackFailure] = dict(zip(ended, verdicts, strict=True))
-        limit = self.config.max_new_tokens
-        explanation = f"The attempt was cut at {limit} tokens (rollout.max_new_tokens) before it ended."
-        cut = Score(reward=0.0, correct=False, well_formed=False, answer=None, explanation=explanation)
+        cut = [attempt.completion.finish is Finish.LENGTH for attempt in attempts]
+        read = [i for i in range(len(attempts)) if self.config.cut_attempts == "criticised" or not cut[i]]
+        verdicts = self.scorer.scores([(attempts[i].episode.rollout.problem, texts[i][1]) for i in read], seed)
+        scores: dict[int, Score | FeedbackFailure] = dict(zip(read, verdicts, strict=True))
         return [
             attempt.episode
             for i, attempt in enumerate(attempts)
-            if attempt.episode.add(attempt, *texts[i], scores.get(i, cut))
+            if attempt.episode.add(attempt, *texts[i], self._of_cut(scores.get(i)) if cut[i] else scores[i])
         ]
+
+    def _of_cut(self, verdict: Score | FeedbackFailure | None) -> Score:
+        """The score of a cut attempt; `verdict` is that of what there is, if anybody was asked for one."""
+        fragment = verdict if isinstance(verdict, Score) else None
+        explanation = (
+            f"The attempt was cut at {self.config.max_new_tokens} tokens (rollout.max_new_tokens) before it ended."
+        )
+        criticism = None
+        if fragment is not None and not fragment.correct:
+            explanation = f"{explanation} What there is of it: {fragment.explanation}"
+            criticism = fragment.criticism and f"{TRUNCATED_FEEDBACK}\n{fragment.criticism}"
+        return Score(
+            reward=0.0,
+            correct=False,
+            well_formed=False,
+            answer=None,
+            explanation=explanation,
+            criticism=criticism,
+            of_fragment=fragment,
+        )
 
     def _ask_for_feedback(self, episodes: Sequence[_Episode], turn: int, seed: int) -> list[_Episode]:
         """Stores feedback on the newest attempts; returns the episodes that go on, each with feedback."""

@@ -24,3 +24,7 @@ class FeedbackStopped(RunStopped):
 
 class TaskFailed(RunStopped):
     """Not with a task of the user's that raises, or that returns what it must not: no reward can be known."""
+
+
+class TaskHung(TaskFailed):
+    """Nor with one that does not come to an end."""

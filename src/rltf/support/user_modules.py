@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from rltf.support.errors import Stopped, UserError
+from rltf.support.errors import Stopped, TaskHung, UserError
+from rltf.support.user_code import TookTooLong, call_user_code
 
 
 def load_module(file: Path, setting: str) -> ModuleType:
@@ -31,16 +32,19 @@ def _load(path: Path, setting: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
+    execute = spec.loader.exec_module
     module = importlib.util.module_from_spec(spec)
     # As for a program of its own: dataclasses look their module up, and files beside it can be imported.
     sys.modules[name] = module
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     try:
-        spec.loader.exec_module(module)
-    except Stopped:
+        call_user_code(lambda: execute(module))
+    except (Stopped, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except TookTooLong as error:
+        raise TaskHung(f"{setting}: loading the file {describe(error, path)}") from error
+    except BaseException as error:
         del sys.modules[name]
         raise UserError(f"{setting}: the file raised {describe(error, path)}") from error
     return module
@@ -52,4 +56,4 @@ def describe(error: BaseException, path: Path) -> str:
     if isinstance(error, SyntaxError) and error.filename == str(path):
         lines = [error.lineno]
     place = f" (line {lines[-1]})" if lines else ""
-    return f"{type(error).__name__}: {error}{place}"
+    return f"{error}{place}" if isinstance(error, TookTooLong) else f"{type(error).__name__}: {error}{place}"

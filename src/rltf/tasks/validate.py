@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import get_args
 
+from rltf.support.errors import Stopped, TaskHung
 from rltf.support.seeds import derive_seed
 from rltf.tasks.base import FeedbackLevel, Task, rubric_of, score_all
 from rltf.tasks.gym.forms import same_part
@@ -133,7 +134,9 @@ def _below_one(task: Task, problem: Problem, text: str) -> str:
 def _garbage(task: Task, problem: Problem, text: str) -> str:
     try:
         score = task.score(problem, text)
-    except Exception as error:  # the property is that nothing at all is raised
+    except (TaskHung, Stopped):
+        raise
+    except (Exception, SystemExit) as error:  # the property is that nothing at all is raised
         return f"{_place(problem)}: {text[:60]!r} raises {error!r}"
     if score.reward == 0.0 and not score.correct and score.explanation:
         return ""
@@ -152,7 +155,9 @@ def _no_constant(task: Task, problems: list[Problem]) -> Check:
         others = [problem for problem in problems if not same_part(constant, problem.answer)]
         try:
             scores = score_all(task, [(problem, task.write_answer(constant)) for problem in others])
-        except Exception as error:  # as above
+        except (TaskHung, Stopped):
+            raise
+        except (Exception, SystemExit) as error:  # as above
             failures.append(f"{constant!r} raises {error!r}")
             continue
         right = sum(score.reward == 1.0 for score in scores)
@@ -177,7 +182,9 @@ def _no_leak(task: Task, problems: list[Problem], rng: Random) -> Check:
                 checked += 1
                 try:
                     feedback = task.feedback(problem, text, task.score(problem, text), level)
-                except Exception as error:  # as above
+                except (TaskHung, Stopped):
+                    raise
+                except (Exception, SystemExit) as error:  # as above
                     failures.append(f"{_place(problem)}: feedback on {text[:60]!r} raises {error!r}")
                     continue
                 if not feedback.strip():

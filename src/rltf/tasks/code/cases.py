@@ -6,12 +6,13 @@ import ast
 import builtins
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?")
+from rltf.tasks.code.outputs import Slack, near, same_output
+
 _CONSTANTS = {"math.inf": math.inf, "inf": math.inf, "float('inf')": math.inf, "float('-inf')": -math.inf}
 _CONTAINERS: dict[str, Any] = {"set": set, "frozenset": frozenset, "tuple": tuple, "list": list, "dict": dict}
 
@@ -29,6 +30,8 @@ class Case:
     """Relative and absolute distance within which a number is right. None: only the very number."""
     loose_sequences: bool = False
     """Whether a tuple is as good as a list: in data sets whose values are JSON, which has no tuples."""
+    slack: Slack | None = None
+    """For a float, or a word of an output with a decimal point: how near is near enough. None: only the very number."""
 
 
 def passes(case: Case, encoded: Any) -> bool:
@@ -40,19 +43,8 @@ def passes(case: Case, encoded: Any) -> bool:
 
 
 def output_passes(case: Case, output: str) -> bool:
-    """Whether a program's output has the expected words; numbers may be written in another way."""
-    words = output.split()
-    return any(_same_words(str(accepted).split(), words) for accepted in case.accepted)
-
-
-def _same_words(expected: Sequence[str], words: Sequence[str]) -> bool:
-    return len(expected) == len(words) and all(
-        a == b or _same_number(a, b) for a, b in zip(expected, words, strict=True)
-    )
-
-
-def _same_number(a: str, b: str) -> bool:
-    return all(map(_NUMBER.fullmatch, (a, b))) and Decimal(a) == Decimal(b)
+    """Whether a program's output has the expected lines; numbers may be written in another way."""
+    return any(same_output(str(accepted), output, case.slack) for accepted in case.accepted)
 
 
 def _equal(expected: Any, encoded: Any, case: Case) -> bool:
@@ -64,7 +56,7 @@ def _equal(expected: Any, encoded: Any, case: Case) -> bool:
                 return False
             if case.tolerance is not None and not isinstance(expected, complex) and not isinstance(value, complex):
                 return math.isclose(expected, value, rel_tol=case.tolerance[0], abs_tol=case.tolerance[1])
-            return bool(expected == value)
+            return bool(expected == value) or (case.slack is not None and _near(expected, value, case.slack))
         case None | str():
             return type(encoded) is type(expected) and bool(encoded == expected)
         case bytes():
@@ -87,6 +79,13 @@ def _equal(expected: Any, encoded: Any, case: Case) -> bool:
             pairs = [(_plain_expected(key), value) for key, value in expected.items()]
             return all(key in found and _equal(value, found[key], case) for key, value in pairs)
     return False
+
+
+def _near(expected: bool | float | complex, value: bool | float | complex, slack: Slack) -> bool:
+    """Whether a number is near an expected float."""
+    if not isinstance(expected, float) or not isinstance(value, float) or not math.isfinite(expected + value):
+        return False
+    return near(Decimal(repr(expected)), Decimal(repr(value)), slack)
 
 
 def _number(encoded: Any) -> bool | int | float | complex | None:

@@ -8,6 +8,7 @@ Whatever the attempt does to this process, all that it can forge is its own outp
 
 from __future__ import annotations
 
+import _thread
 import builtins
 import ctypes
 import json
@@ -16,6 +17,7 @@ import resource
 import signal
 import struct
 import sys
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -59,8 +61,8 @@ class TooLarge(Exception):
     """A value that is too large or too deep to send."""
 
 
-def main(request_fd: int, results_fd: int) -> None:
-    """Reads the request, gives up what an attempt must not have, and runs it."""
+def main(request_fd: int, results_fd: int) -> bool:
+    """Reads the request, gives up what an attempt must not have, and runs it; whether it is to end as programs do."""
     with os.fdopen(request_fd) as file:
         request = json.load(file)
 
@@ -73,34 +75,60 @@ def main(request_fd: int, results_fd: int) -> None:
         protections = confine(request)
     except OSError as error:
         send("refused", str(error))
-        return
+        return False
+    grant(request["megabytes"])
+    send("ready", protections)
+    return run(request, send)
+
+
+def grant(megabytes: int) -> None:
+    """What programs of contests take for granted, as far as it can be had here."""
     # `exit` and `quit` come from `site`, which is left out.
     builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]
-    send("ready", protections)
-    run(request, send)
+    sys.argv, sys.orig_argv = ["attempt.py"], ["python", "attempt.py"]
+    set_limit, set_stack, most = resource.setrlimit, _thread.stack_size, megabytes * 2**20 // 4
+
+    def setrlimit(limit: int, values: tuple[int, int], /) -> None:
+        # The kernel refuses to raise a limit, and Python needs no more stack.
+        if limit != resource.RLIMIT_STACK:
+            set_limit(limit, values)
+
+    def stack_size(size: int = 0, /) -> int:
+        # The stack of a thread is taken from the memory.
+        return set_stack(min(size, most))
+
+    resource.setrlimit, _thread.stack_size = setrlimit, stack_size
 
 
-def run(request: dict[str, Any], send: Callable[..., None]) -> None:
-    """The attempt, then each expression; one line for each, but none for an attempt that only defines things."""
+def run(request: dict[str, Any], send: Callable[..., None]) -> bool:
+    """The attempt, then each expression; one line for each, but none for an attempt that only defines things.
+
+    Whether it was a program that came to its end, which still has to do what programs do then: waiting for threads,
+    functions of `atexit`, writing what is in buffers.
+    """
     try:
         code = compile(request["code"], ATTEMPT, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         send("syntax", getattr(error, "lineno", None) or 0, str(getattr(error, "msg", None) or error)[:_SHOWN])
-        return
+        return False
     program = request["expressions"] is None
-    space = {"__name__": "__main__" if program else "attempt", "__builtins__": builtins}
+    # A module that can be found under its name, as dataclasses and others look for it.
+    module = types.ModuleType("__main__" if program else "attempt")
+    module.__dict__["__builtins__"] = builtins
+    sys.modules[module.__name__] = module
+    space = module.__dict__
     try:
+        exec(request["supplied"], space)  # noqa: S102
         exec(code, space)  # noqa: S102
         if not program:
             exec(request["setup"], space)  # noqa: S102
     except BaseException as error:
         if not (program and isinstance(error, SystemExit) and error.code in (None, 0)):
             send("failed", *described(error))
-            return
+            return False
     if program:
-        sys.stdout.flush()
         send("value", None, "")
-        return
+        return True
     for expression in request["expressions"]:
         try:
             value = eval(expression, space)  # noqa: S307
@@ -108,6 +136,7 @@ def run(request: dict[str, Any], send: Callable[..., None]) -> None:
             send("value", encoded(value, budget, 0), shown(value))
         except BaseException as error:
             send("raised", *described(error))
+    return False
 
 
 def encoded(value: Any, budget: list[int], depth: int) -> Any:
@@ -272,6 +301,6 @@ def _watch(libraries: Sequence[str]) -> Callable[[str, tuple[Any, ...]], None]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
-    # Not `sys.exit`: threads of the attempt may never end.
-    os._exit(0)
+    if not main(int(sys.argv[1]), int(sys.argv[2])):
+        # Not `sys.exit`: threads of the attempt may never end.
+        os._exit(0)

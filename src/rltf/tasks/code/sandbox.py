@@ -24,6 +24,7 @@ from rltf.tasks.code.confinement import readable_paths, seccomp_program
 Ending: TypeAlias = Literal["finished", "time", "ended", "output", "not started"]
 """How a process ended: by itself with all said; at a limit of time; by itself or by a signal before it had said all; by
 writing too much; or before the attempt ran."""
+_INPUT = ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 _CHILD = Path(__file__).with_name("child.py")
 _START_SECONDS = 60.0
 _MOST_BYTES = 8_000_000
@@ -70,6 +71,8 @@ class Run:
     """Why, where it ended before it had said all."""
     output: str = ""
     """What a program wrote to standard output."""
+    status: int = 0
+    """The exit status."""
     protections: tuple[str, ...] = ()
     """What the kernel, or the interpreter, was told to keep from the attempt."""
 
@@ -81,17 +84,21 @@ class Sandbox:
         """Computing time and time on the clock of one process, and its memory. `strict`: no kernel, no run."""
         self._cpu_seconds, self._seconds, self._megabytes, self._strict = cpu_seconds, seconds, megabytes, strict
 
-    def evaluate(self, code: str, setup: str, expressions: Sequence[str]) -> Run:
-        """Each expression's value after `code` and `setup` have run, until one ends the process."""
-        run = self._run({"code": code, "setup": setup, "expressions": list(expressions)}, b"")
+    def evaluate(self, code: str, setup: str, expressions: Sequence[str], supplied: str = "") -> Run:
+        """Each expression's value after `supplied`, `code` and `setup` have run, until one ends the process."""
+        run = self._run({"supplied": supplied, "code": code, "setup": setup, "expressions": list(expressions)}, b"")
         if run.ending == "finished" and not _says_all(run, len(expressions)):
             return Run(results=run.results, ending="ended", reason="it ended the process", protections=run.protections)
         return run
 
-    def execute(self, code: str, stdin: str) -> Run:
-        """A program's output on a text at standard input; it has a result where it came to its end, or raised."""
-        run = self._run({"code": code, "setup": "", "expressions": None}, stdin.encode("utf-8", "surrogatepass"))
-        if run.ending == "finished" and not run.results:
+    def execute(self, code: str, stdin: str, supplied: str = "") -> Run:
+        """A program's output on a text at standard input, after `supplied`; it has a result where it raised.
+
+        What it wrote is all that it can be judged by, so it may end as it likes, also by `os._exit(0)`.
+        """
+        request = {"supplied": supplied, "code": code, "setup": "", "expressions": None}
+        run = self._run(request, stdin.encode("utf-8", "surrogatepass"))
+        if run.ending == "finished" and not run.results and run.status != 0:
             return Run(results=(), ending="ended", reason="it ended the process", protections=run.protections)
         return run
 
@@ -102,7 +109,8 @@ class Sandbox:
             "strict": self._strict,
             "cpu_seconds": self._cpu_seconds,
             "megabytes": self._megabytes,
-            "readable": readable_paths(),
+            # Its own input by its names too, which lead to the one file that it is given.
+            "readable": [*readable_paths(), *((name, True) for name in _INPUT)],
             "filter": program.hex() if program else None,
         }
         try:
@@ -168,7 +176,14 @@ class Sandbox:
         if ending == "output":
             reason = "it wrote too much"
         output = bytes(watch.output).decode("utf-8", "replace")
-        return Run(results=results, ending=ending, reason=reason, output=output, protections=protections)
+        return Run(
+            results=results,
+            ending=ending,
+            reason=reason,
+            output=output,
+            status=os.waitstatus_to_exitcode(status),
+            protections=protections,
+        )
 
 
 class _Watch:

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 from rltf.support.errors import UserError
 from rltf.support.rows import field_of, load_rows, text_of
 from rltf.tasks.code.cases import Case, called_names, case_of_assertion, literal
+from rltf.tasks.code.outputs import Slack, stated_slack
 
 Shape: TypeAlias = Literal["builtin", "mbpp", "apps", "livecodebench"]
 BUILTIN = "builtin"
@@ -38,6 +39,8 @@ class Listing:
     """What is run after the attempt and before the tests."""
     wrong: tuple[str, ...] = ()
     """Solutions that must fail."""
+    supplied: bool = False
+    """Whether the data set's own runner imports modules before the attempt (`supplied.py`)."""
 
 
 class _NoTests(Exception):
@@ -122,6 +125,8 @@ def _apps(row: Mapping[str, Any], place: str) -> Listing:
         case _:
             raise _NoTests
     starter = str(row.get("starter_code") or "").strip()
+    text = text_of(row, "question", place)
+    slack = stated_slack(text)
     function = str(tests.get("fn_name") or "")
     if function:
         called = f"Solution().{function}" if "class Solution" in starter else function
@@ -129,16 +134,16 @@ def _apps(row: Mapping[str, Any], place: str) -> Listing:
             raise _NoTests
         # Many of these outputs are wrapped in a list of one; the benchmark's own checker takes both.
         cases = [
-            _call(called, given, (result, *result) if isinstance(result, list) and len(result) == 1 else (result,))
+            _call(
+                called, given, (result, *result) if isinstance(result, list) and len(result) == 1 else (result,), slack
+            )
             for given, result in zip(inputs, outputs, strict=True)
         ]
     else:
         pairs = zip(inputs, outputs, strict=True)
-        cases = [Case(stdin=_lines(given), accepted=(_lines(result),)) for given, result in pairs]
+        cases = [Case(stdin=_lines(given), accepted=(_lines(result),), slack=slack) for given, result in pairs]
     solution = next((text for text in solutions if isinstance(text, str) and text.strip()), NO_REFERENCE)
-    return Listing(
-        text=text_of(row, "question", place), begins=starter, function=function, solution=solution, cases=tuple(cases)
-    )
+    return Listing(text=text, begins=starter, function=function, solution=solution, cases=tuple(cases), supplied=True)
 
 
 def _livecodebench(row: Mapping[str, Any], place: str) -> Listing:
@@ -152,25 +157,27 @@ def _livecodebench(row: Mapping[str, Any], place: str) -> Listing:
     function = str(metadata.get("func_name") or "") if isinstance(metadata, dict) else ""
     if bool(starter) != bool(function) or (function and not function.isidentifier()):
         raise _NoTests
+    text = text_of(row, "question_content", place)
+    slack = stated_slack(text)
     cases = []
     for test in tests:
         match test:
             case {"input": str(given), "output": str(result), "testtype": "functional"} if function:
-                arguments = [_json(line, place, "input") for line in given.split("\n")]
                 called = f"Solution().{function}" if "class Solution" in starter else function
-                cases.append(_call(called, arguments, (_json(result, place, "output"),)))
+                cases.append(_call(called, _values(given, place), (_json(result, place, "output"),), slack))
             case {"input": str(given), "output": str(result), "testtype": "stdin"} if not function:
-                cases.append(Case(stdin=given, accepted=(result,)))
+                cases.append(Case(stdin=given, accepted=(result,), slack=slack))
             case _:
                 raise _NoTests
     if not cases:
         raise _NoTests
     return Listing(
-        text=text_of(row, "question_content", place),
+        text=text,
         begins=starter,
         function=function,
         solution=NO_REFERENCE,
         cases=tuple(cases),
+        supplied=True,
     )
 
 
@@ -204,9 +211,24 @@ def _pickled_text(data: bytes) -> str:
     return texts[0]
 
 
-def _call(called: str, arguments: Sequence[Any], accepted: tuple[Any, ...]) -> Case:
+def _values(text: str, place: str) -> list[Any]:
+    """JSON values one after the other, with any space between them: one on each line, as a rule."""
+    values, position = [], 0
+    text = text.strip()
+    while position < len(text):
+        try:
+            value, position = json.JSONDecoder().raw_decode(text, position)
+        except (ValueError, RecursionError):
+            _json(text[position:], place, "input")  # says what is wrong with it
+            raise
+        values.append(value)
+        position += len(text[position:]) - len(text[position:].lstrip())
+    return values
+
+
+def _call(called: str, arguments: Sequence[Any], accepted: tuple[Any, ...], slack: Slack) -> Case:
     text = ", ".join(repr(argument) for argument in arguments)
-    return Case(expression=f"{called}({text})", accepted=accepted, loose_sequences=True)
+    return Case(expression=f"{called}({text})", accepted=accepted, loose_sequences=True, slack=slack)
 
 
 def _signatures(code: str) -> list[tuple[str, str]]:

@@ -14,37 +14,20 @@ from typing import Any, Literal
 
 from rltf.support.errors import UserError
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, Family, FeedbackLevel
+from rltf.tasks.code.blocks import defines, extract_code, reads_input
 from rltf.tasks.code.sandbox import Sandbox
 from rltf.tasks.code.shapes import NO_REFERENCE, Listing, Shape, read_listings
+from rltf.tasks.code.supplied import supplied
 from rltf.tasks.code.verdict import Verdict, cleaned, judge_function, judge_program
 from rltf.tasks.listed import Item, LeftOut, ListedTask
 from rltf.types import Problem, Score
 
 NO_CODE = "There is no complete ```python block."
 EMPTY_CODE = "The ```python block is empty."
-_TAGS = ("", "python", "python3", "py")
-_FENCE = re.compile(r"\s*(`{3,})\s*([^`]*?)\s*")
 _REMEMBERED = 8192
 _LONGEST_ATTEMPT = 100_000
 _SHOWN_TEST = 1_000
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-
-
-def extract_code(text: str) -> str | None:
-    """What stands in the last closed block that is tagged as Python or not at all; None without one."""
-    found: str | None = None
-    fence, tag, lines = "", "", [""]
-    for line in text.split("\n"):
-        match = _FENCE.fullmatch(line)
-        if match is None or (fence and (match[2] or len(match[1]) < len(fence))):
-            lines.append(line)
-        elif not fence:
-            fence, tag, lines = match[1], match[2].lower(), []
-        else:
-            if tag in _TAGS:
-                found = "\n".join(lines)
-            fence = ""
-    return found
 
 
 class CodeTask(ListedTask):
@@ -97,7 +80,7 @@ class CodeTask(ListedTask):
 
     def score_many(self, attempts: Sequence[tuple[Problem, str]]) -> list[Score]:
         """The scores of attempts, of which equal ones run once and several at the same time."""
-        codes = [(problem, extract_code(text)) for problem, text in attempts]
+        codes = [(problem, program_of(problem, text)) for problem, text in attempts]
         wanted = {_key(problem, code): (problem, code) for problem, code in codes if code and code.strip()}
         with self._lock:
             missing = [pair for key, pair in wanted.items() if key not in self._verdicts]
@@ -115,7 +98,7 @@ class CodeTask(ListedTask):
             return CORRECT_FEEDBACK
         if level == "correctness":
             return INCORRECT_FEEDBACK
-        code = extract_code(text)
+        code = program_of(problem, text)
         if code is None or not code.strip():
             return NO_CODE if code is None else EMPTY_CODE
         verdict = self._verdict(problem, code, {})
@@ -178,9 +161,10 @@ class CodeTask(ListedTask):
         cases = listing.cases[: self._most_tests]
         if len(code) > _LONGEST_ATTEMPT:
             return Verdict(tests=len(cases), passed=0, failure="The code is too long.")
+        before = supplied(code, whole=listing.supplied, begins=listing.begins, function=listing.function)
         if listing.function:
-            return judge_function(self._sandbox, code, listing.setup, cases)
-        return judge_program(self._sandbox, code, cases)
+            return judge_function(self._sandbox, code, listing.setup, cases, before)
+        return judge_program(self._sandbox, code, cases, before)
 
     def _verdict(self, problem: Problem, code: str, fresh: dict[tuple[str, int, str], Verdict]) -> Verdict:
         """A verdict just found, or remembered, or found now: feedback is to speak of the one that gave the score."""
@@ -208,6 +192,16 @@ class CodeTask(ListedTask):
             answer=cleaned(code, _LONGEST_ATTEMPT),
             explanation=f"All {verdict.tests} tests pass." if verdict.correct else verdict.located(code),
         )
+
+
+def program_of(problem: Problem, text: str) -> str | None:
+    """The code of an attempt that is tested: the last block that does what the problem asks for; None without one."""
+    listing: Listing = problem.metadata["listing"]
+    if not listing.function:
+        return extract_code(text, reads_input)
+    if "class Solution" in listing.begins:
+        return extract_code(text, defines("Solution", listing.function))
+    return extract_code(text, defines(listing.function))
 
 
 def pose(listing: Listing, shown_tests: int) -> str:

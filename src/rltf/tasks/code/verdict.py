@@ -52,9 +52,9 @@ class Verdict:
         return self.failure + cleaned("".join(places), _LONG)
 
 
-def judge_function(sandbox: Sandbox, code: str, setup: str, cases: Sequence[Case]) -> Verdict:
-    """Evaluates every case after the attempt, in one process."""
-    run = sandbox.evaluate(code, setup, [case.expression for case in cases])
+def judge_function(sandbox: Sandbox, code: str, setup: str, cases: Sequence[Case], supplied: str = "") -> Verdict:
+    """Evaluates every case after the attempt, in one process. `supplied` runs before the attempt, `setup` after it."""
+    run = sandbox.evaluate(code, setup, [case.expression for case in cases], supplied)
     count = len(cases)
     match run.results:
         case [Unreadable() | Raised(at_once=True) as refused]:
@@ -73,12 +73,12 @@ def judge_function(sandbox: Sandbox, code: str, setup: str, cases: Sequence[Case
     return Verdict(tests=count, passed=passed, failure=failure, frames=frames)
 
 
-def judge_program(sandbox: Sandbox, code: str, cases: Sequence[Case]) -> Verdict:
+def judge_program(sandbox: Sandbox, code: str, cases: Sequence[Case], supplied: str = "") -> Verdict:
     """Runs the program on each case's input; a program that came to no end once is not run again."""
     failure, passed, count = "", 0, len(cases)
     frames: Frames = ()
     for number, case in enumerate(cases, start=1):
-        run = sandbox.execute(code, case.stdin)
+        run = sandbox.execute(code, case.stdin, supplied)
         asked = f"on the input '{short(case.stdin)}' the program"
         match run.results:
             case [Unreadable() as refused]:

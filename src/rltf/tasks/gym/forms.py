@@ -95,6 +95,11 @@ _WORDS = [
     "twenty",
 ]
 _LONGEST_NUMBER = 300
+# Emphasis, code, formulas and quotation marks.
+_MARKS = (
+    ("```", "```"), ("**", "**"), ("__", "__"), ("*", "*"), ("`", "`"), ("$$", "$$"), ("$", "$"), ("\\(", "\\)"),
+    ("\\[", "\\]"), ('"', '"'), ("'", "'"), ("\u201c", "\u201d"), ("\u2018", "\u2019"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,19 @@ def form_of(answer: str) -> Form:
     if len(text.split()) > 1:
         return Form("row", _noun(text))
     return Form("word")
+
+
+def unmarked(answer: str, gold: str) -> str:
+    """An answer without the marks that stand around all of it, in pairs, and not around the right one."""
+    while True:
+        for first, last in _MARKS:
+            inner = answer.removeprefix(first).removesuffix(last).strip()
+            whole = answer.startswith(first) and answer.endswith(last) and len(answer) >= len(first + last)
+            if whole and inner and not gold.startswith(first) and first not in inner and last not in inner:
+                answer = inner
+                break
+        else:
+            return answer
 
 
 def read_number(text: str) -> float | None:

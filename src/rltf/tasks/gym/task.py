@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from random import Random
@@ -76,6 +77,7 @@ _SCORE_SECONDS, _DRAW_SECONDS, _MEGABYTES = 60.0, 120.0, 4096
 _LONGEST = 20_000
 _KEPT = 10_000
 _REJECTED_IN_A_ROW = 100
+_TAG = re.compile(r"</?answer>", re.IGNORECASE)
 _TENTHS = forms.number_word
 
 
@@ -99,7 +101,7 @@ class ReasoningGym(Puzzle):
 
     def score_many(self, attempts: Sequence[tuple[Problem, str]]) -> list[Score]:
         """The dataset's verdict on each attempt; distinct answers are scored once, several at a time."""
-        answers = [_extract(text) for _, text in attempts]
+        answers = [_extract(text, problem.answer) for problem, text in attempts]
         refused = [
             refusals.before_scoring(answer, problem.answer)
             for (problem, _), (answer, _) in zip(attempts, answers, strict=True)
@@ -142,7 +144,7 @@ class ReasoningGym(Puzzle):
 
     def _criticise(self, problem: Problem, text: str, level: FeedbackLevel) -> str:
         """`count` tells partial credit in tenths; `located` where form, length or value departs."""
-        answer, reason = _extract(text)
+        answer, reason = _extract(text, problem.answer)
         if reason:
             return reason
         score = self.score(problem, text)
@@ -194,12 +196,12 @@ class ReasoningGym(Puzzle):
         )
 
 
-def _extract(text: str) -> tuple[str, str]:
-    """The answer in an attempt, without space around it, and what keeps it from being one."""
-    block = last_answer(text)
+def _extract(text: str, gold: str) -> tuple[str, str]:
+    """The answer in an attempt, without space and marks around it, and what keeps it from being one."""
+    block = last_answer(_TAG.sub(lambda tag: tag[0].lower(), text))
     if block is None:
         return "", NO_ANSWER
-    answer = block.strip()
+    answer = forms.unmarked(block.strip(), gold)
     if not answer:
         return "", EMPTY_ANSWER
     return (answer, "") if len(answer) <= _LONGEST else (answer[:_LONGEST], TOO_LONG)

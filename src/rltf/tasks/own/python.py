@@ -11,7 +11,8 @@ from random import Random
 from types import ModuleType
 from typing import Any, TypeVar, get_args
 
-from rltf.support.errors import TaskFailed, UserError
+from rltf.support.errors import Stopped, TaskFailed, TaskHung, UserError
+from rltf.support.user_code import TookTooLong, call_user_code
 from rltf.support.user_modules import describe, load_module
 from rltf.tasks.base import Family, FeedbackLevel, Task, score_all
 from rltf.tasks.listed import LeftOut
@@ -51,8 +52,8 @@ class PythonTask:
     @property
     def left_out(self) -> LeftOut | None:
         """What the task says that it leaves out; None where it says nothing."""
-        left_out = getattr(self._task, "left_out", None)
-        return left_out if isinstance(left_out, LeftOut) else None
+        found = self._checked("left_out", "the task", lambda: getattr(self._task, "left_out", None), lambda _: "")
+        return found if isinstance(found, LeftOut) else None
 
     def score(self, problem: Problem, text: str) -> Score:
         """The verdict on an attempt; raises `TaskFailed` where the file gives none."""
@@ -68,7 +69,9 @@ class PythonTask:
                 return f"a list of {len(attempts)} scores"
             return next(filter(None, map(_score, scores)), "")
 
-        return self._checked("score_many", f"{len(attempts)} attempts", lambda: score_all(self._task, attempts), fault)
+        subject = f"{len(attempts)} attempts"
+        call = lambda: score_all(self._task, attempts)  # noqa: E731
+        return self._checked("score_many", subject, call, fault, share=len(attempts))
 
     def feedback(self, problem: Problem, text: str, score: Score, level: FeedbackLevel) -> str:
         """What is wrong with the attempt; raises `TaskFailed` where the file says nothing."""
@@ -78,7 +81,9 @@ class PythonTask:
 
     def write_answer(self, answer: str) -> str:
         """An attempt whose extracted answer is `answer`."""
-        return self._checked("write_answer", repr(answer[:40]), lambda: self._task.write_answer(answer), _text)
+        # The whole attempt may be the answer, and then an empty one is an empty attempt.
+        fault = _text if answer.strip() else lambda text: "" if isinstance(text, str) else "a text"
+        return self._checked("write_answer", repr(answer[:40]), lambda: self._task.write_answer(answer), fault)
 
     def perturbations(self, problem: Problem, rng: Random) -> Iterator[str]:
         """Wrong answers near the right one."""
@@ -102,14 +107,21 @@ class PythonTask:
             return "a Problem whose prompt and answer are texts"
         return "" if value.task == self.name else f"a Problem whose task is {self.name!r}, the name of the task"
 
-    def _checked(self, method: str, subject: str, call: Callable[[], R], fault: Callable[[Any], str]) -> R:
-        """A method's result; `fault` says what it should have been, empty where it is that."""
+    def _checked(
+        self, method: str, subject: str, call: Callable[[], R], fault: Callable[[Any], str], share: int = 1
+    ) -> R:
+        """A method's result; `fault` says what it should have been, empty where it is that.
+
+        `share`: how often it may take the time that one call may, where there is a limit.
+        """
         place = f"{self._file}: {method} of the task {self.name}, on {subject}"
         try:
-            value = call()
-        except UserError:
+            value = call_user_code(call, share)
+        except (UserError, Stopped, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except TookTooLong as error:
+            raise TaskHung(f"{place}: {describe(error, self._file)}") from error
+        except BaseException as error:
             raise TaskFailed(f"{place}: raised {describe(error, self._file)}") from error
         wanted = fault(value)
         if wanted:
@@ -126,20 +138,28 @@ def load_task(path: str, settings: Mapping[str, Any]) -> PythonTask:
     module = load_module(Path(path), place)
     file = Path(str(module.__file__))
     cls = _the_class(module, place)
-    try:
+
+    def build() -> tuple[Any, str]:
         task = cls(**settings)
+        return task, _protocol_fault(task)
+
+    try:
+        task, fault = call_user_code(build)
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
-    except Exception as error:
+    except (Stopped, KeyboardInterrupt):
+        raise
+    except TookTooLong as error:
+        raise TaskHung(f"{place}: building {cls.__name__} {describe(error, file)}") from error
+    except BaseException as error:
         raise UserError(
             f"{place}: {cls.__name__} cannot be built with task.settings: {describe(error, file)}"
         ) from error
-    fault = _protocol_fault(task)
     if fault:
         raise UserError(f"{place}: {cls.__name__} {fault}")
     checked = PythonTask(task, file)
     _try(checked)
-    if PythonTask(cls(**settings), file).problem("test", 0) != checked.problem("test", 0):
+    if PythonTask(call_user_code(build)[0], file).problem("test", 0) != checked.problem("test", 0):
         raise UserError(f"{place}: {cls.__name__} gives other problems each time; draw from the given seed alone")
     return checked
 

@@ -10,16 +10,11 @@ from rltf.support.errors import UserError
 from rltf.support.rows import load_rows, source_label, text_of
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, Family, FeedbackLevel, Rubric, criticism_at
 from rltf.tasks.listed import Item, ListedTask
+from rltf.tasks.own import places
 from rltf.tasks.own.maths_scorer import MathsScorer
 from rltf.tasks.own.scorers import ExactScorer, NumericScorer, RegexScorer, Scorer, Verdict, malformed
-from rltf.tasks.puzzle import EMPTY_ANSWER, NO_ANSWER, last_answer, tag_answer
+from rltf.tasks.puzzle import EMPTY_ANSWER, NO_ANSWER
 from rltf.types import Problem, Score
-
-_INSTRUCTIONS = {
-    "tags": "Write the answer between <answer> and </answer>.",
-    "whole": "Write the answer and nothing else.",
-    "last_line": "Write the answer on the last line, with nothing else on that line.",
-}
 
 
 class RowsTask(ListedTask):
@@ -49,7 +44,7 @@ class RowsTask(ListedTask):
         self._path, self._test_path = path, test_path
         self._question, self._answer, self._example = question_field, answer_field, example_field
         self._answer_in = answer_in
-        self._instruction = _INSTRUCTIONS[answer_in] if instruction is None else instruction
+        self._instruction = places.INSTRUCTIONS[answer_in] if instruction is None else instruction
         self._judged, self._passing_score = scorer == "judge", passing_score
         self._scorer = _make_scorer(scorer, ignore=ignore, tolerance=tolerance)
 
@@ -90,14 +85,14 @@ class RowsTask(ListedTask):
         """The verdict on each attempt; what the scorer can do for many at once is done at once."""
         if not isinstance(self._scorer, MathsScorer):
             return [self.score(problem, text) for problem, text in attempts]
-        answers = [self._extract(text) for _, text in attempts]
+        answers = [places.answer_in(text, self._answer_in) for _, text in attempts]
         pairs = [(answer, problem.metadata["gold"]) for answer, (problem, _) in zip(answers, attempts, strict=True)]
         verdicts = iter(self._scorer.verdicts([(answer, gold) for answer, gold in pairs if answer]))
         return [_score(answer, next(verdicts) if answer else _no_answer(answer)) for answer in answers]
 
     def score(self, problem: Problem, text: str) -> Score:
         """1 where the scorer finds the answer right, else 0. Accepts any text."""
-        answer = self._extract(text)
+        answer = places.answer_in(text, self._answer_in)
         return _score(answer, self._scorer.verdict(answer, problem.metadata["gold"]) if answer else _no_answer(answer))
 
     def feedback(self, problem: Problem, text: str, score: Score, level: FeedbackLevel) -> str:
@@ -114,7 +109,7 @@ class RowsTask(ListedTask):
 
     def write_answer(self, answer: str) -> str:
         """The answer where the settings look for it."""
-        return tag_answer(answer) if self._answer_in == "tags" else answer
+        return places.attempt_with(answer, self._answer_in)
 
     def perturbations(self, problem: Problem, rng: Random) -> Iterator[str]:
         """What the scorer knows to be wrong."""
@@ -124,17 +119,6 @@ class RowsTask(ListedTask):
     def reveals_answer(self, problem: Problem, text: str) -> bool:
         """Whether the answer stands in the text, as far as the scorer can tell."""
         return bool(problem.answer) and self._scorer.reveals(problem.metadata["gold"], problem.answer, text)
-
-    def _extract(self, text: str) -> str | None:
-        """What the attempt gives as its answer; None without one, empty where it is blank."""
-        match self._answer_in:
-            case "tags":
-                block = last_answer(text)
-                return None if block is None else block.strip()
-            case "whole":
-                return text.strip()
-            case _:
-                return text.strip().rpartition("\n")[2].strip()
 
 
 def _score(answer: str | None, verdict: Verdict) -> Score:

@@ -25,16 +25,17 @@ from rltf.support.errors import UserError
 from rltf.support.seeds import derive_seed
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, Family, FeedbackLevel
 from rltf.tasks.listed import Item, LeftOut, split_items
+from rltf.tasks.own import places
 from rltf.tasks.own.leaks import names_answer
 from rltf.tasks.own.near import neighbours
-from rltf.tasks.puzzle import EMPTY_ANSWER, NO_ANSWER, last_answer, malformed, tag_answer
+from rltf.tasks.puzzle import EMPTY_ANSWER, NO_ANSWER, malformed
 from rltf.tasks.splits import DisjointSplits
 from rltf.types import Problem, Score, Split
 
 Posed: TypeAlias = tuple[str, str] | tuple[str, str, Mapping[str, Any]]
 """A question, its answer, and what else `check` is to know."""
 
-INSTRUCTION = "Write the answer between <answer> and </answer>."
+INSTRUCTION = places.INSTRUCTIONS["tags"]
 
 
 class SimpleTask:
@@ -47,8 +48,10 @@ class SimpleTask:
     """What its problems are called. Empty: the class's name, `WallsTask` as `walls_task`."""
     family: Family = "general"
     """Which prompt an LLM judge gets: puzzle, maths, writing, code or general."""
+    answer_in: str = "tags"
+    """Where the answer stands: between <answer> `tags`, as the `whole` attempt, or on its `last_line`."""
     instruction: str = INSTRUCTION
-    """What is said behind each question about the form of the answer."""
+    """What is said behind each question about the form of the answer. Left as it is, it follows `answer_in`."""
     train_size: int = 0
     """Training problems. 0: of `generate` 10,000; of `problems` all that are left."""
     validation_size: int = 0
@@ -73,6 +76,12 @@ class SimpleTask:
             if type(value) is not type(default):
                 raise UserError(f"task.settings.{name}={value!r}: must be of type {type(default).__name__}")
             setattr(self, name, value)
+        if self.answer_in not in places.INSTRUCTIONS:
+            raise UserError(
+                f"{cls.__name__}.answer_in={self.answer_in!r}: must be one of {', '.join(places.INSTRUCTIONS)}"
+            )
+        if self.instruction == INSTRUCTION:
+            self.instruction = places.INSTRUCTIONS[self.answer_in]
         if not self.name:
             self.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
@@ -95,9 +104,8 @@ class SimpleTask:
         raise NotImplementedError("define check(self, answer, problem)")
 
     def extract(self, text: str) -> str | None:
-        """The answer in an attempt: what stands in its last <answer> block; None without one."""
-        block = last_answer(text)
-        return None if block is None else block.strip()
+        """The answer in an attempt, where `answer_in` says; None without one."""
+        return places.answer_in(text, self.answer_in)
 
     def size(self, split: Split) -> int:
         """How many problems a split has."""
@@ -137,7 +145,9 @@ class SimpleTask:
 
     def write_answer(self, answer: str) -> str:
         """An attempt whose extracted answer is `answer`."""
-        return tag_answer(answer)
+        # An `extract` of the class's own may look elsewhere: what is written is to be read.
+        written = [places.attempt_with(answer, place) for place in (self.answer_in, *places.INSTRUCTIONS)]
+        return next((text for text in written if self.extract(text) == answer.strip()), written[0])
 
     def perturbations(self, problem: Problem, rng: Random) -> Iterator[str]:
         """Wrong answers near the right one. Override this where one of these is right as well."""
