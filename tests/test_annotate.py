@@ -156,6 +156,7 @@ def test_a_run_gives_its_distinct_wrong_first_attempts() -> None:
         record("4", correct=True),
         record("5", correct=False),
         record("6", correct=False),
+        {"task": "sums", "split": "train", "problem": 4, "text": "7", "turns": []},  # no judge gave a score
     ]
     items = items_of_run(records)
     assert [item.entry.response for item in items] == ["5", "6"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from judge_server import Reply, judge_server
+from rich.console import Console
 from test_cli import jsonl, rltf
 
+from rltf.annotate.items import items_of_run
 from rltf.config import JudgeConfig, WritingConfig
 from rltf.config.load import load_config
 from rltf.feedback.llm.prompts import JudgePrompt
 from rltf.feedback.llm.verdict import Unusable, Verdict, parse
+from rltf.feedback.logged.convert import from_rollouts
 from rltf.runs.build import build_task
+from rltf.runs.report import transcript
 from rltf.support.errors import UserError
 from rltf.tasks.base import Rubric
 from rltf.tasks.validate import validate
@@ -232,6 +237,23 @@ def test_a_failed_verdict_is_no_reward_and_is_counted(written: tuple[Path, Path]
         assert turn["score"]["reward"] == pytest.approx((given - 1) / 9)
         if turn["feedback"]:
             assert turn["feedback"]["text"].startswith("Say more of number")
+
+
+def test_what_reads_a_run_passes_over_attempts_without_a_score(written: tuple[Path, Path]) -> None:
+    records = jsonl(written[0] / "rollouts.jsonl")
+    assert any(not record["turns"] for record in records)
+    with_feedback = [r for r in records if r["turns"] and "text" in (r["turns"][0]["feedback"] or {})]
+    entries = list(from_rollouts(records))
+    attempts = [record["turns"][0]["text"] for record in with_feedback]
+    assert [entry.response for entry in entries] == [text for text in attempts if text.strip()]
+    wrong = {r["turns"][0]["text"] for r in records if r["turns"] and not r["turns"][0]["score"]["correct"]}
+    assert {item.entry.response for item in items_of_run(records)} == {text for text in wrong if text.strip()}
+    where = written[0].parent
+    assert f"wrote {len(entries)} entries" in rltf("log", "from-run", "run", "from_run.jsonl", cwd=where).stdout
+    shown = Console(record=True, width=200, file=StringIO())
+    for record in records:
+        shown.print(transcript(record))
+    assert "no score (" in shown.export_text()
 
 
 def test_an_evaluation_has_a_second_opinion(written: tuple[Path, Path]) -> None:

@@ -36,9 +36,11 @@ class Item:
 
 
 def items_of_run(records: Iterable[Mapping[str, Any]]) -> list[Item]:
-    """The distinct first attempts of a run's `rollouts.jsonl` that are wrong."""
+    """The distinct first attempts of a run's `rollouts.jsonl` that are wrong; not those that got no score."""
     found: dict[str, Item] = {}
     for record in records:
+        if not record["turns"]:
+            continue
         score, entry = record["turns"][0]["score"], first_attempt(record)
         if not score["correct"] and entry.response.strip():
             item = _item(entry, f"reward {score['reward']:g}: {score['explanation']}")

@@ -45,8 +45,13 @@ def from_chats(path: Path) -> Iterator[LogEntry]:
 
 
 def from_rollouts(records: list[dict[str, Any]]) -> Iterator[LogEntry]:
-    """Entries from a run's `rollouts.jsonl`: every first attempt that got feedback, with the attempt that followed."""
+    """Entries from a run's `rollouts.jsonl`: every first attempt that got feedback, with the attempt that followed.
+
+    An attempt that got no score stands in no turn, and got no feedback.
+    """
     for record in records:
+        if not record["turns"]:
+            continue
         entry, later = first_attempt(record), record["turns"][1:]
         feedback = record["turns"][0]["feedback"]
         if feedback and "text" in feedback and entry.response.strip():
@@ -54,7 +59,7 @@ def from_rollouts(records: list[dict[str, Any]]) -> Iterator[LogEntry]:
 
 
 def first_attempt(record: Mapping[str, Any]) -> LogEntry:
-    """The first attempt of a rollout record, without feedback."""
+    """The first attempt of a rollout record that has one, without feedback."""
     first = record["turns"][0]
     return LogEntry(
         messages=tuple(Message(role=m["role"], content=m["content"]) for m in first["prompt"]),
