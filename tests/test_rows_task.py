@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import time
-from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from random import Random
@@ -112,10 +111,10 @@ def test_a_recipe_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.decimals(allow_nan=False, allow_infinity=False, places=4))
-def test_a_number_keeps_its_value_as_text(value: float | Decimal) -> None:
+def test_a_number_keeps_its_value_as_text(value: Any) -> None:
     text = text_of({"answer": value}, "answer", "here")
     assert Fraction(text) == Fraction(repr(value) if isinstance(value, float) else value)
-    if 1e-20 < abs(value) < 1e20:
+    if 1e-20 < abs(float(value)) < 1e20:
         assert "e" not in text.lower()
 
 

@@ -286,7 +286,8 @@ def test_a_judge_scores_revisions_of_a_log(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = tuple(setting for setting in SMALL if not setting.startswith("task."))
     with judge_server(judges) as server:
-        log = ("log.path=log.jsonl", "log.score=judge", f"judge.base_url={server.url}", "task.test_size=4")
+        judge = ("log.score=judge", f"judge.base_url={server.url}")
+        log = ("log.path=log.jsonl", *judge, "task.test_size=4", "log.evaluate_on=task")
         rltf("train", *settings, *log, "--run-dir", "run", cwd=tmp_path)
         rltf("train", *settings, *log, "log.passing_score=1.0", "--run-dir", "content", cwd=tmp_path)
     # The log's judge is not asked to evaluate on a task with a verifier.

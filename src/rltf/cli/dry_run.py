@@ -10,6 +10,7 @@ from rich.table import Table
 from rltf.cli.ending import fail
 from rltf.cli.inspect import print_left_out
 from rltf.config import JudgeConfig, RunConfig
+from rltf.rollouts.episodes import load_fitting_log
 from rltf.runs.build import build_task, check_feedback
 from rltf.runs.estimate import CHARACTERS_PER_TOKEN, Calls, estimate
 from rltf.runs.report import plain
@@ -27,7 +28,10 @@ def dry_run(config: RunConfig, config_json: str) -> None:
     count = None if isinstance(problems, str) else problems
     prompt_tokens = max(1, question // CHARACTERS_PER_TOKEN)
     console.print(_prices(config, count, prompt_tokens))
+    checks.append(("device", _complaint(lambda: _device(config))))
     checks.append(("model", _memory(console, config, prompt_tokens)))
+    if config.log.path is not None:
+        checks.append(("log", _complaint(lambda: _log(console, config))))
     for name, complaint in checks:
         console.print(plain(f"{name}: {complaint}" if complaint else f"{name}: good", "red" if complaint else "green"))
     if any(complaint for _, complaint in checks):
@@ -44,6 +48,21 @@ def _task(config: RunConfig, console: Console) -> tuple[int | str, int]:
         return max(task.size("test"), task.size("validation")), longest
     except UserError as error:
         return str(error), 1000
+
+
+def _device(config: RunConfig) -> None:
+    from rltf.engines.torch.model import pick_device
+
+    pick_device(config.engine.device)
+
+
+def _log(console: Console, config: RunConfig) -> None:
+    """Reads the log as the run will, with the model's own chat template and its context."""
+    from rltf.engines.torch.reading import reader_of
+
+    log = load_fitting_log(config, build_task(config.task), *reader_of(config.engine))
+    for line in (f"log: {len(log.entries):,} entries to train on", *log.told()):
+        console.print(plain(line), soft_wrap=True)
 
 
 def _complaint(check: Callable[[], None]) -> str:

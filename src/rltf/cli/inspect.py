@@ -15,6 +15,7 @@ from rich.table import Table
 from rltf.cli.ending import fail
 from rltf.config import FeedbackConfig, RunConfig, TaskConfig
 from rltf.config.load import apply_override, config_from_json, validate_config
+from rltf.config.log import LogConfig
 from rltf.engines.base import Engine
 from rltf.feedback.llm import Endpoints
 from rltf.rollouts.collector import RolloutCollector
@@ -209,8 +210,9 @@ def _settings_for(model: str, task: str | None, settings: Sequence[str]) -> RunC
             raise UserError(f"{model}: the run has no trained model yet; finish it with rltf train --resume {model}")
         data = config_from_json(run.read_text("config.json")).model_dump(mode="json")
         data["engine"] |= {"model": str(run.model), "lora": None, "chat_template": None}
-        # A log is for training alone. What the run's judge has said of an attempt is not paid again.
-        data["log"] = {}
+        # Of a log, held-out questions alone are asked. What the run's judge has said of an attempt is not paid again.
+        if task is not None or not LogConfig.model_validate(data["log"]).may_be_evaluated_on:
+            data["log"] = {}
         if task is not None and task != data["task"]["name"]:
             data["task"] = task_settings(task).get("task", {})
         _settle_judges(data, run.path / STORE)
@@ -228,6 +230,7 @@ def _settle_judges(data: dict[str, Any], store: Path) -> None:
     """Leaves a run's judges where the task or the feedback still asks them, with the run's record of what they said."""
     try:
         judged = TypeAdapter(TaskConfig).validate_python(data["task"]).judged
+        judged = judged or LogConfig.model_validate(data["log"]).score == "judge"
         asked = judged or "llm" in FeedbackConfig.model_validate(data["feedback"]).asked
     except ValidationError:  # Checking the whole says it better.
         return

@@ -24,6 +24,7 @@ from rltf.config.load import (
 )
 from rltf.engines.base import Engine
 from rltf.rollouts.collector import check_first_prompts
+from rltf.rollouts.episodes import LogEpisodes
 from rltf.runs.build import build_engine, build_task, build_trainer, check_feedback, open_endpoints
 from rltf.runs.directory import RunDir
 from rltf.runs.provenance import environment
@@ -103,8 +104,8 @@ def train_command(
     stop = StopSignal(lambda: progress.phase("stopping as soon as all is saved (again: at once)"))
     stop.install()
     try:
-        with open_endpoints(config, run.path) as endpoints, progress.shown():
-            summary = build_trainer(
+        with open_endpoints(config, run.path) as endpoints:
+            trainer = build_trainer(
                 config,
                 run_dir=run,
                 engine=engine,
@@ -112,7 +113,12 @@ def train_command(
                 endpoints=endpoints,
                 observer=progress,
                 stop_requested=stop,
-            ).run()
+            )
+            if isinstance(trainer.episodes, LogEpisodes):
+                for line in trainer.episodes.log.told():
+                    console.print(plain(line), soft_wrap=True)
+            with progress.shown():
+                summary = trainer.run()
     except Interrupted as interrupted:
         reason = f"{interrupted.reason}; " if interrupted.reason else ""
         saved = f"stopped after step {interrupted.step}, all saved; go on with: rltf train --resume {run.path}"

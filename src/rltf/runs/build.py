@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from rltf.config import (
 )
 from rltf.config.load import read_recipe
 from rltf.engines.base import Engine
-from rltf.rollouts.episodes import Episodes, LogEpisodes, Order, TaskEpisodes, check_lengths
+from rltf.rollouts.episodes import Episodes, LogEpisodes, Order, TaskEpisodes, load_fitting_log
 from rltf.support.errors import UserError
 from rltf.feedback import (
     AnswerSource,
@@ -44,8 +45,8 @@ from rltf.feedback import (
 )
 from rltf.feedback.llm import Endpoints, LLMScorer, LLMSource
 from rltf.feedback.scoring import Scorer, TaskScorer
-from rltf.feedback.logged import LogEntry, read_log
-from rltf.feedback.logged.task import LoggedAnswers, problems_of
+from rltf.feedback.logged.loading import LoadedLog, load_log
+from rltf.feedback.logged.task import LoggedAnswers
 from rltf.rollouts.collector import RolloutCollector
 from rltf.support.rows import HUB
 from rltf.runs.directory import RunDir
@@ -67,6 +68,8 @@ from rltf.runs.trainer import Observer, Trainer
 from rltf.text.prompts import Prompts
 from rltf.types import Problem, SamplingParams
 
+LOG = "log.json"
+"""The file of a run's directory that says how many entries of its log are used, and why others are not."""
 STORE = "judge.sqlite"
 """The file of a run's directory that records the calls to its LLM judge."""
 TASKS: dict[str, tuple[type[TaskSection], Callable[..., Task]]] = {
@@ -189,8 +192,7 @@ def check_feedback(config: RunConfig, task: Task, directory: Path | None = None)
         if config.feedback.function is not None:
             load_function(config.feedback.function)
         if config.log.path is not None:
-            _, about, _ = load_log(config, task)
-            build_scorer(config, about, endpoints)
+            build_scorer(config, load_log(config.log, task, config.seed).about, endpoints)
 
 
 def _self_source(config: RunConfig, engine: Engine) -> SelfSource:
@@ -218,13 +220,16 @@ def build_trainer(
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> Trainer:
     """A run's trainer with its sources of feedback."""
+    log = build_log(config, task, engine)
+    if log is not None:
+        run_dir.write_text(LOG, json.dumps(log.record(), indent=2) + "\n")
     return Trainer(
         config=config,
         run_dir=run_dir,
         engine=engine,
-        task=task,
-        episodes=build_episodes(config, task, engine, endpoints),
-        evaluation_collector=build_evaluation_collector(config, task, engine, endpoints),
+        task=task if log is None else log.evaluated,
+        episodes=build_episodes(config, task, engine, endpoints, log),
+        evaluation_collector=build_evaluation_collector(config, task, engine, endpoints, log=log),
         second_opinion=build_second_opinion(config, task, endpoints),
         observer=observer,
         stop_requested=stop_requested,
@@ -249,12 +254,20 @@ def build_collector(
 
 
 def build_evaluation_collector(
-    config: RunConfig, task: Task, engine: Engine, endpoints: Endpoints, horizon: int | None = None
+    config: RunConfig,
+    task: Task,
+    engine: Engine,
+    endpoints: Endpoints,
+    horizon: int | None = None,
+    log: LoadedLog | None = None,
 ) -> RolloutCollector:
     """What collects the rollouts of an evaluation, where all later attempts follow the same kind of feedback.
 
-    Unless a horizon is given, an evaluation has at least two turns, also for single-turn methods.
+    Unless a horizon is given, an evaluation has at least two turns, also for single-turn methods. The problems are the
+    task's, or those of the log of the settings that are held out.
     """
+    log = log or build_log(config, task, engine)
+    task = task if log is None else log.evaluated
     source = build_source(without_self_share(config), task, engine, endpoints)
     return build_collector(config, task, source, engine, horizon or max(2, config.horizon), endpoints)
 
@@ -265,32 +278,25 @@ def build_second_opinion(config: RunConfig, task: Task, endpoints: Endpoints) ->
     return None if other is None else LLMScorer(other, task, endpoints)
 
 
-def build_episodes(config: RunConfig, task: Task, engine: Engine, endpoints: Endpoints) -> Episodes:
-    """What the steps of a run learn from."""
+def build_log(config: RunConfig, task: Task, engine: Engine) -> LoadedLog | None:
+    """The run's log, if it has one, with the entries that the model can take."""
     if config.log.path is None:
+        return None
+    return load_fitting_log(config, task, engine.renderer, engine.max_tokens)
+
+
+def build_episodes(
+    config: RunConfig, task: Task, engine: Engine, endpoints: Endpoints, log: LoadedLog | None = None
+) -> Episodes:
+    """What the steps of a run learn from: a log, where there is one."""
+    log = log or build_log(config, task, engine)
+    if log is None:
         source = build_source(config, task, engine, endpoints)
         collector = build_collector(config, task, source, engine, config.horizon, endpoints)
         return TaskEpisodes(config, collector, Order(task.size("train"), config.seed))
-    entries, about, problems = load_log(config, task)
-    check_lengths(entries, engine.renderer, Prompts(config.prompts), engine.max_tokens)
-    source = build_source(config, about, engine, endpoints)
-    collector = build_collector(config, about, source, engine, config.horizon, endpoints)
-    return LogEpisodes(config, collector, Order(len(entries), config.seed), entries, problems, engine.answer)
-
-
-def load_log(config: RunConfig, task: Task) -> tuple[list[LogEntry], Task, list[Problem]]:
-    """The log's entries, the task that scores revisions of them, and each entry's problem there."""
-    assert config.log.path is not None
-    entries = read_log(Path(config.log.path))
-    if config.log.score == "task":
-        return entries, task, problems_of(entries, task)
-    if config.log.learns_logged_revisions:
-        for number, entry in enumerate(entries, start=1):
-            if entry.revision is None or not entry.revision.strip():
-                raise UserError(f"log.score={config.log.score}: entry {number} of the log has no revision; remove it")
-    rubric = Rubric(passing=config.log.passing_score) if config.log.score == "judge" else None
-    logged = LoggedAnswers(entries, scored=config.log.score == "answer", rubric=rubric)
-    return entries, logged, [logged.problem("train", i) for i in range(len(entries))]
+    source = build_source(config, log.about, engine, endpoints)
+    collector = build_collector(config, log.about, source, engine, config.horizon, endpoints)
+    return LogEpisodes(config, collector, Order(len(log.entries), config.seed), log, engine.answer)
 
 
 def without_self_share(config: RunConfig) -> RunConfig:

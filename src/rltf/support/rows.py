@@ -183,19 +183,29 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
         raise UserError(f"{path}: reading parquet needs pyarrow: pip install -c constraints.txt '.[parquet]'") from None
     try:
         with ParquetFile(path) as file:
-            # Columns whose numbers have fewer digits than Python's.
-            narrow = [field.name for field in file.schema_arrow if str(field.type) in ("float", "halffloat")]
+            narrow = {field.name: mend for field in file.schema_arrow if (mend := _widening(field.type)) is not None}
             for batch in file.iter_batches(batch_size=4096):
                 for row in batch.to_pylist():
-                    yield row | {name: _shortest(row[name]) for name in narrow}
+                    yield row | {name: mend(row[name]) for name, mend in narrow.items()}
     except (ArrowException, OSError) as error:
         raise UserError(f"{path}: is no readable parquet file: {error}") from error
 
 
-def _shortest(value: Any) -> float | None:
-    """0.1 for the 0.10000000149 that a column of 32 bits has for it."""
-    from numpy import float16, float32
+def _widening(kind: Any) -> Callable[[Any], Any] | None:
+    """For a column of numbers with fewer digits than Python's, also within lists and groups: how to read a value.
 
-    if value is None:
-        return None
-    return float(str(value if isinstance(value, float16) else float32(value)))
+    0.1 is kept there as the nearest that has 32 bits, which Python would write as 0.10000000149011612.
+    """
+    import numpy
+    from pyarrow import types
+
+    if types.is_float16(kind) or types.is_float32(kind):
+        narrow = numpy.float16 if types.is_float16(kind) else numpy.float32
+        return lambda value: None if value is None else float(str(narrow(value)))
+    if types.is_list(kind) or types.is_large_list(kind):
+        inner = _widening(kind.value_type)
+        return inner and (lambda value: None if value is None else [inner(each) for each in value])
+    if types.is_struct(kind):
+        mends = {field.name: mend for field in kind if (mend := _widening(field.type)) is not None}
+        return (lambda value: value and value | {name: mends[name](value[name]) for name in mends}) if mends else None
+    return None
