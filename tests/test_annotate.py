@@ -11,15 +11,19 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cli import SMALL, jsonl, rltf
+from command_line import SMALL, jsonl, rltf
+from helpers import PROBLEM, make_rollout, make_turn
 
 from rltf.annotate.items import LEASE_SECONDS, Desk, items_of_file, items_of_run
 from rltf.annotate.server import AnnotationServer
 from rltf.feedback.logged import read_log
+from rltf.rollouts.recording import rollout_record
+from rltf.rollouts.records import RolloutRecord
 from rltf.support.errors import UserError
 
 HOSTILE = '<img src=x onerror="document.title=1"></pre><script>document.title=1</script> & "quotes" \u202e'
@@ -146,22 +150,22 @@ def test_another_file_is_not_written_into(tmp_path: Path) -> None:
 
 
 def test_a_run_gives_its_distinct_wrong_first_attempts() -> None:
-    def record(text: str, *, correct: bool) -> dict[str, Any]:
-        score = {"correct": correct, "reward": float(correct), "explanation": "Because."}
-        turn = {"text": text, "score": score, "prompt": [{"role": "user", "content": "2 + 2?"}]}
-        return {"task": "sums", "split": "train", "problem": 4, "answer": "4", "turns": [turn]}
+    def record(text: str, *, correct: bool) -> RolloutRecord:
+        rollout = make_rollout(make_turn(float(correct), text=text))
+        return rollout_record(rollout)
 
     records = [
         record("5", correct=False),
         record("4", correct=True),
         record("5", correct=False),
         record("6", correct=False),
+        replace(record("7", correct=False), turns=(), text="7"),  # no judge gave a score
     ]
     items = items_of_run(records)
     assert [item.entry.response for item in items] == ["5", "6"]
-    assert items[0].score == "reward 0: Because."
+    assert items[0].score.startswith("reward 0: ")
     assert items[0].entry.problem is not None
-    assert items[0].entry.problem.index == 4
+    assert (items[0].entry.problem.task, items[0].entry.problem.index) == (PROBLEM.task, PROBLEM.index)
 
 
 @contextmanager

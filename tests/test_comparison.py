@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import SMALL, rltf
 from helpers import make_accuracies, make_evaluation, make_summary
-from test_cli import SMALL, rltf
 
 from rltf.comparisons.comparison import Comparison, load_comparison, outcome, spread
 from rltf.comparisons.report import side_by_side, table

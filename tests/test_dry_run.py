@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cli import RECIPES, rltf
+from command_line import RECIPES, rltf
 
 from rltf.config.load import load_config
 from rltf.runs.estimate import estimate
@@ -109,6 +109,32 @@ def test_a_dry_run_shows_settings_prices_and_checks_and_begins_nothing(tiny_mode
     assert "25,600" in bad.stdout
     refused = rltf("train", "--dry-run", "--resume", "run", cwd=tmp_path, status=2)
     assert "remove --resume" in refused.stderr
+
+
+def test_a_dry_run_finds_a_device_that_is_not_there_and_what_a_template_refuses(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    user = {"role": "user", "content": "Name a river."}
+    rows = [{"messages": [user], "response": "Alps", "feedback": "No.", "revision": f"Rhine {n}"} for n in range(3)]
+    rows.append({**rows[0], "messages": [{"role": "system", "content": "Be brief."}, user]})
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "template.jinja").write_text(
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        "{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    )
+    log = ("log.path=log.jsonl", "log.score=all", "trainer.group_size=1", "objective.policy_coefficient=0")
+    model = (f"engine.model={tiny_model}", "engine.chat_template=template.jinja", "engine.micro_batch_tokens=2048")
+    there = torch.cuda.is_available()
+    device = "mps" if there else "cuda"
+    bad = rltf("train", "--dry-run", *model, *log, f"engine.device={device}", cwd=tmp_path, status=1).stdout
+    assert f"device: engine.device={device}: this machine has none" in bad
+    assert "log: entry 4 of the log: the model's chat template refuses it: no system role" in bad
+    left = rltf("train", "--dry-run", *model, *log, "log.max_unusable=0.25", cwd=tmp_path).stdout
+    assert "log: 3 entries to train on" in left
+    assert "1 of 4 rows cannot be used" in left
+    assert "log: good" in left
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import SMALL, jsonl, rltf
 from judge_server import Reply, judge_server
-from test_cli import SMALL, jsonl, rltf
 
 KEY = "sk-secret-0123456789"
 JUDGED = (

@@ -382,5 +382,5 @@ def test_the_shipped_problems_are_what_their_makers_make() -> None:
 
 def test_the_task_is_valid(task: Maths) -> None:
     checks = validate(task, 5)
-    assert [check.failures for check in checks] == [()] * 6
+    assert [check.failures for check in checks] == [()] * 7
     assert all(check.checked for check in checks)

@@ -229,5 +229,5 @@ def test_a_run_learns_from_feedback_and_is_evaluated_on_another_set(tiny_model: 
 def test_the_task_is_listed_and_valid_and_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     assert "task.question_field" in rltf("tasks", cwd=tmp_path, COLUMNS="200")
     said = rltf("validate", "maths", "--problems", "1", cwd=tmp_path)
-    assert said.count("holds") == 6
+    assert said.count("holds") == 7
     assert "task.trian" in rltf("train", "task.name=maths", "task.trian=dapo", cwd=tmp_path, status=2)

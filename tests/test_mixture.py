@@ -9,9 +9,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from command_line import SMALL, jsonl, rltf
 from helpers import ScriptedJudge, make_rollout, make_turn
 from judge_server import Reply, judge_server
-from test_cli import SMALL, jsonl, rltf
 
 from rltf.config import JudgeConfig, MixtureConfig
 from rltf.config.load import (
@@ -27,7 +27,7 @@ from rltf.feedback import Breaker, ByTaskSource, GuardedSource, OtherProblemSour
 from rltf.feedback.llm import Endpoints, LLMSource
 from rltf.feedback.logged import LogEntry
 from rltf.feedback.logged.entries import ProblemPlace
-from rltf.feedback.logged.task import problems_of
+from rltf.feedback.logged.task import problem_of_entry
 from rltf.rollouts.evaluate import summarize
 from rltf.rollouts.metrics import rollout_metrics
 from rltf.runs.build import build_task
@@ -292,10 +292,10 @@ def test_log_entries_name_the_problems_of_a_mixture_as_its_record_does() -> None
     task = mixture()
     problems = [task.problem("train", 3), task.problem("train", 33)]
     assert [problem.task for problem in problems] == ["a", "b"]
-    assert problems_of([entry(problem) for problem in problems], task) == problems
+    assert [problem_of_entry(entry(problem), task) for problem in problems] == problems
     # A log of a run on the part alone fits as well, under the part's label.
     alone = echo("beta", 5, 3).problem("train", 2)
-    (found,) = problems_of([entry(alone, task="b")], task)
+    found = problem_of_entry(entry(alone, task="b"), task)
     assert (found.task, found.index, found.prompt) == ("b", 2, alone.prompt)
     for place, message in (
         ({"task": "c"}, "names no problem of a or b"),
@@ -303,7 +303,7 @@ def test_log_entries_name_the_problems_of_a_mixture_as_its_record_does() -> None
         ({"index": 4}, "holds another question than train problem 4 of a"),
     ):
         with pytest.raises(UserError, match=message):
-            problems_of([entry(problems[0], **place)], task)
+            problem_of_entry(entry(problems[0], **place), task)
 
 
 def test_a_run_on_a_mixture(tiny_model: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from test_cli import SMALL, jsonl, rltf
+from command_line import SMALL, jsonl, rltf
 
 from rltf.config import PythonConfig, RunConfig
 from rltf.config.load import (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -10,9 +11,9 @@ from random import Random
 from typing import Any, get_args
 
 import pytest
+from command_line import SMALL, jsonl, rltf
 from hypothesis import given
 from hypothesis import strategies as st
-from test_cli import SMALL, jsonl, rltf
 
 from rltf.config import JudgeConfig, RowsConfig
 from rltf.config.load import config_from_json, config_to_json, load_config, validate_config, with_absolute_paths
@@ -20,6 +21,8 @@ from rltf.feedback.llm.prompts import JudgePrompt
 from rltf.runs.build import build_task
 from rltf.support.errors import UserError
 from rltf.support.guarded import Failed
+from rltf.support.hub import reachable
+from rltf.support.rows import load_rows, text_of
 from rltf.tasks import FeedbackLevel, RowsTask, Task
 from rltf.tasks.base import INCORRECT_FEEDBACK, Rubric, rubric_of, score_all
 from rltf.tasks.own.leaks import names_answer, names_number
@@ -76,6 +79,43 @@ def test_rows_become_problems_with_the_form_of_the_answer_behind_them(tmp_path: 
     assert own.prompt.endswith("?\n\nSay it in French.")
     bare = make(str(tmp_path / "capitals.jsonl"), instruction="").problem("train", 0)
     assert bare.prompt.endswith("?")
+
+
+def test_a_hub_that_cannot_be_reached_is_found_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # where nothing listens
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    begun = time.monotonic()
+    with pytest.raises(UserError, match=r"hub:nobody/nothing: cannot be loaded: 127\.0\.0\.1 cannot be reached"):
+        list(load_rows("hub:nobody/nothing"))
+    assert time.monotonic() - begun < 20  # most of it to import datasets
+    assert not constants.HF_HUB_OFFLINE
+    assert not datasets.config.HF_HUB_OFFLINE
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        assert reachable()
+        monkeypatch.setenv("HF_ENDPOINT", "http://a.name.that.is.none.invalid")
+        assert not reachable()
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.getsockname()[1]}")
+        assert reachable()  # the proxy leads there, as far as can be told
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        assert not reachable()
+
+
+def test_a_recipe_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_bytes(b"\xef\xbb\xbfseed = 3\n")
+    assert load_config([tmp_path / "recipe.toml"], []).seed == 3
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.decimals(allow_nan=False, allow_infinity=False, places=4))
+def test_a_number_keeps_its_value_as_text(value: Any) -> None:
+    text = text_of({"answer": value}, "answer", "here")
+    assert Fraction(text) == Fraction(repr(value) if isinstance(value, float) else value)
+    if 1e-20 < abs(float(value)) < 1e20:
+        assert "e" not in text.lower()
 
 
 def test_a_test_file_gives_the_test_problems_in_its_order(tmp_path: Path) -> None:
@@ -431,7 +471,7 @@ def test_a_number_is_given_away_in_any_writing(tmp_path: Path) -> None:
 def test_rows_hold_what_every_task_must(rows: list[dict[str, Any]], settings: dict[str, Any], tmp_path: Path) -> None:
     checks = validate(make(write(tmp_path / "rows.jsonl", rows), **settings), 10)
     assert [failure for check in checks for failure in check.failures] == []
-    assert len(checks) == 6 and all(check.passed for check in checks)
+    assert len(checks) == 7 and all(check.passed for check in checks)
     # Of what a pattern does not match, nobody knows an example.
     empty = ["a perturbed answer scores below 1"] if settings.get("scorer") == "regex" else []
     assert [check.name for check in checks if not check.checked] == empty

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import SMALL, rltf
 from helpers import PROBLEM, ScriptedPolicy, chatml_tokenizer, floats
-from test_cli import SMALL, rltf
 from test_logs import entry
 from test_rollout import PROBLEM as PUZZLE
 from test_rollout import RIGHT, WRONG, make_collector

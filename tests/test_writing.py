@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import jsonl, rltf
 from hypothesis import given
 from hypothesis import strategies as st
 from judge_server import Reply, judge_server
-from test_cli import jsonl, rltf
+from rich.console import Console
 
+from rltf.annotate.items import items_of_run
 from rltf.config import JudgeConfig, WritingConfig
 from rltf.config.load import load_config
 from rltf.feedback.llm.prompts import JudgePrompt
 from rltf.feedback.llm.verdict import Unusable, Verdict, parse
+from rltf.rollouts.as_log import from_rollouts
 from rltf.runs.build import build_task
+from rltf.runs.report import transcript
+from rltf.runs.run import Run
 from rltf.support.errors import UserError
 from rltf.tasks.base import Rubric
 from rltf.tasks.validate import validate
@@ -234,6 +240,23 @@ def test_a_failed_verdict_is_no_reward_and_is_counted(written: tuple[Path, Path]
             assert turn["feedback"]["text"].startswith("Say more of number")
 
 
+def test_what_reads_a_run_passes_over_attempts_without_a_score(written: tuple[Path, Path]) -> None:
+    records = list(Run.open(written[0]).rollouts())
+    assert any(record.failure is not None and not record.turns for record in records)
+    scored = [record.turns[0] for record in records if record.turns]
+    entries = list(from_rollouts(records))
+    with_feedback = [turn.text for turn in scored if turn.feedback is not None and turn.feedback.text is not None]
+    assert [entry.response for entry in entries] == [text for text in with_feedback if text.strip()]
+    wrong = {turn.text for turn in scored if not turn.score.correct}
+    assert {item.entry.response for item in items_of_run(records)} == {text for text in wrong if text.strip()}
+    where = written[0].parent
+    assert f"wrote {len(entries)} entries" in rltf("log", "from-run", "run", "from_run.jsonl", cwd=where).stdout
+    shown = Console(record=True, width=200, file=StringIO())
+    for record in records:
+        shown.print(transcript(record))
+    assert "no score (" in shown.export_text()
+
+
 def test_an_evaluation_has_a_second_opinion(written: tuple[Path, Path]) -> None:
     run, _ = written
     before, after = jsonl(run / "evaluations.jsonl")
@@ -264,7 +287,8 @@ def test_a_judge_scores_revisions_of_a_log(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = tuple(setting for setting in SMALL if not setting.startswith("task."))
     with judge_server(judges) as server:
-        log = ("log.path=log.jsonl", "log.score=judge", f"judge.base_url={server.url}", "task.test_size=4")
+        judge = ("log.score=judge", f"judge.base_url={server.url}")
+        log = ("log.path=log.jsonl", *judge, "task.test_size=4", "log.evaluate_on=task")
         rltf("train", *settings, *log, "--run-dir", "run", cwd=tmp_path)
         rltf("train", *settings, *log, "log.passing_score=1.0", "--run-dir", "content", cwd=tmp_path)
     # The log's judge is not asked to evaluate on a task with a verifier.

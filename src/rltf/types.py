@@ -51,6 +51,8 @@ class Problem:
     """The gold answer in the task's own notation. Never shown to the policy."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What the task needs to score and to explain; opaque to everything else."""
+    before: tuple[Message, ...] = ()
+    """The conversation that leads up to the question, for a question out of the midst of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rltf.feedback.logged.convert import first_attempt
 from rltf.feedback.logged.entries import LogEntry, entry_record, read_entry
+from rltf.rollouts.as_log import first_attempt
+from rltf.rollouts.records import RolloutRecord
 from rltf.support.errors import UserError
 from rltf.support.rows import read_rows
 from rltf.support.texts import sound
@@ -35,13 +36,16 @@ class Item:
     """The verdict on the attempt, for the annotator."""
 
 
-def items_of_run(records: Iterable[Mapping[str, Any]]) -> list[Item]:
-    """The distinct first attempts of a run's `rollouts.jsonl` that are wrong."""
+def items_of_run(records: Iterable[RolloutRecord]) -> list[Item]:
+    """The distinct first attempts of a run's `rollouts.jsonl` that are wrong; not those that got no score."""
     found: dict[str, Item] = {}
     for record in records:
-        score, entry = record["turns"][0]["score"], first_attempt(record)
-        if not score["correct"] and entry.response.strip():
-            item = _item(entry, f"reward {score['reward']:g}: {score['explanation']}")
+        entry = first_attempt(record)
+        if entry is None:
+            continue
+        score = record.turns[0].score
+        if not score.correct and entry.response.strip():
+            item = _item(entry, f"reward {score.reward:g}: {score.explanation}")
             found.setdefault(item.key, item)
     return list(found.values())
 

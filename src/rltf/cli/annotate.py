@@ -8,14 +8,14 @@ from rich.console import Console
 
 from rltf.annotate.items import Desk, items_of_file, items_of_run
 from rltf.annotate.server import AnnotationServer
-from rltf.runs.directory import RunDir
 from rltf.runs.report import plain
+from rltf.runs.run import Run
 from rltf.support.errors import Stopped, UserError
 
 
 def annotate_command(source: Path, out: Path | None, port: int) -> None:
     """Serves the page until Ctrl-C; what was written is in the file at every moment."""
-    items = items_of_run(RunDir.open(source).records("rollouts.jsonl")) if source.is_dir() else items_of_file(source)
+    items = items_of_run(Run.open(source).rollouts()) if source.is_dir() else items_of_file(source)
     if not items:
         raise UserError(f"{source}: holds no attempt that is wrong, so there is nothing to annotate")
     name = source.name if source.is_dir() else source.stem

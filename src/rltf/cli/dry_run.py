@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -11,13 +10,11 @@ from rich.table import Table
 from rltf.cli.ending import fail
 from rltf.cli.inspect import print_left_out
 from rltf.config import JudgeConfig, RunConfig
-from rltf.feedback.logged import read_log
-from rltf.rollouts.episodes import check_lengths
+from rltf.rollouts.episodes import load_fitting_log
 from rltf.runs.build import build_task, check_sources
 from rltf.runs.estimate import CHARACTERS_PER_TOKEN, Calls, estimate
 from rltf.runs.report import plain
 from rltf.support.errors import UserError
-from rltf.text.prompts import Prompts
 
 
 def dry_run(config: RunConfig, config_json: str) -> None:
@@ -31,10 +28,13 @@ def dry_run(config: RunConfig, config_json: str) -> None:
     count = None if isinstance(problems, str) else problems
     prompt_tokens = max(1, question // CHARACTERS_PER_TOKEN)
     console.print(_prices(config, count, prompt_tokens))
+    checks.append(("device", _complaint(lambda: _device(config))))
     checks.append(("model", _memory(console, config, prompt_tokens)))
     # Where these fail, the same would be said again.
     if not any(complaint for name, complaint in checks if name in ("feedback", "model")):
         checks.append(("prompts", _complaint(lambda: _check_prompts(config))))
+        if config.log.path is not None:
+            checks.append(("log", _complaint(lambda: _log(console, config))))
     for name, complaint in checks:
         console.print(plain(f"{name}: {complaint}" if complaint else f"{name}: good", "red" if complaint else "green"))
     if any(complaint for _, complaint in checks):
@@ -54,12 +54,25 @@ def _task(config: RunConfig, console: Console) -> tuple[int | str, int]:
 
 
 def _check_prompts(config: RunConfig) -> None:
-    """Finds what the model's chat template refuses, in the settings and in the log."""
+    """Finds what the model's chat template refuses in the settings."""
     from rltf.engines.torch.model import load_for_prompts
 
-    renderer, longest = load_for_prompts(config.engine, config.prompts)
-    if config.log.path is not None:
-        check_lengths(read_log(Path(config.log.path)), renderer, Prompts(config.prompts), longest)
+    load_for_prompts(config.engine, config.prompts)
+
+
+def _device(config: RunConfig) -> None:
+    from rltf.engines.torch.model import pick_device
+
+    pick_device(config.engine.device)
+
+
+def _log(console: Console, config: RunConfig) -> None:
+    """Reads the log as the run will, with the model's own chat template and its context."""
+    from rltf.engines.torch.model import load_for_prompts
+
+    log = load_fitting_log(config, build_task(config.task), *load_for_prompts(config.engine, config.prompts))
+    for line in (f"log: {len(log.entries):,} entries to train on", *log.told()):
+        console.print(plain(line), soft_wrap=True)
 
 
 def _complaint(check: Callable[[], None]) -> str:

@@ -282,11 +282,11 @@ Out = Annotated[Path, typer.Argument(metavar="OUT.jsonl", help="Must not exist."
 
 
 @log_app.command("check")
-def log_check(path: LogFile) -> None:
-    """Read a log whole: the first malformed entry, or what the log holds."""
+def log_check(path: LogFile, settings: Settings = None) -> None:
+    """Read a log whole: what it holds, and which entries cannot be used. With engine.model=..., by that model too."""
     from rltf.cli.log import check_command
 
-    check_command(path)
+    check_command(path, settings or [])
 
 
 @log_app.command("from-run")
@@ -298,11 +298,20 @@ def log_from_run(run: Annotated[Path, typer.Argument(metavar="RUN")], out: Out) 
 
 
 @log_app.command("from-chats")
-def log_from_chats(chats: Annotated[Path, typer.Argument(metavar="CHATS.jsonl")], out: Out) -> None:
-    """Make a log of whole conversations: what a user answers to the assistant is feedback."""
+def log_from_chats(
+    chats: Annotated[str, typer.Argument(metavar="CHATS", help="JSONL, a JSON list, parquet, or hub:OWNER/NAME.")],
+    out: Out,
+    max_unusable: Annotated[
+        float, typer.Option(min=0, max=1, help="The share of the rows that may be unusable; they are left out.")
+    ] = 0.5,
+    pair_feedback: Annotated[
+        str | None, typer.Option(help="What stands for the feedback of preference pairs, which hold none.")
+    ] = None,
+) -> None:
+    """Make a log of whole conversations (what a user answers to the assistant is feedback) or of a feedback set."""
     from rltf.cli.log import from_chats_command
 
-    from_chats_command(chats, out)
+    from_chats_command(chats, out, max_unusable, pair_feedback)
 
 
 @log_app.command("to-pairs")

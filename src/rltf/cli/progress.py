@@ -13,7 +13,7 @@ from rich.table import Table
 
 from rltf.rollouts.records import EvaluationRecord, Timing
 from rltf.runs.observers import Observer
-from rltf.runs.report import percent
+from rltf.runs.report import percent, plain
 
 _SMOOTHING = 0.1
 _PLAIN_LINES_SECONDS = 5.0
@@ -51,6 +51,10 @@ class RunProgress(Observer):
             return
         with Live(console=self._console, get_renderable=self._view, refresh_per_second=4, transient=True) as self._live:
             yield
+
+    def note(self, text: str) -> None:
+        """Something that a person should know."""
+        self._console.print(plain(text), soft_wrap=True)
 
     def phase(self, name: str) -> None:
         """Long work outside the steps begins."""

@@ -240,6 +240,7 @@ class RunConfig(Section):
         object.__setattr__(self, "rollout", self.rollout.model_copy(update=rollout))
         if self.log.path is None and self.log.score != "task":
             raise ValueError(f"log.score={self.log.score} without log.path has no effect; name the log")
+        self._check_log_evaluation()
         if self.log.score != "judge" and self.log.passing_score != LogConfig().passing_score:
             raise ValueError("log.passing_score is read with log.score=judge alone; remove it")
         if self.log.path is not None:
@@ -264,6 +265,18 @@ class RunConfig(Section):
                 "or objective.policy_coefficient=0"
             )
         return self
+
+    def _check_log_evaluation(self) -> None:
+        log, default = self.log, LogConfig()
+        if log.path is None:
+            for name in ("max_unusable", "evaluate_on", "held_out"):
+                if getattr(log, name) != getattr(default, name):
+                    raise ValueError(f"log.{name} without log.path has no effect; name the log, or remove it")
+        elif log.evaluate_on == "log" and log.score in ("task", "none"):
+            says = "scores nothing" if log.score == "none" else "is about the task's own problems"
+            raise ValueError(f"log.evaluate_on=log: log.score={log.score} {says}; set log.score=answer or judge")
+        elif log.held_out != default.held_out and (log.evaluate_on == "task" or log.score in ("task", "none")):
+            raise ValueError("log.held_out is read where evaluations ask the log's questions; set log.evaluate_on=log")
 
     def _check_log(self) -> None:
         objective, log = self.objective, self.log

@@ -10,9 +10,11 @@ import numpy as np
 
 from rltf.config import RunConfig
 from rltf.feedback.logged import LogEntry
+from rltf.feedback.logged.loading import LoadedLog, load_log
 from rltf.rollouts.collector import RolloutCollector
 from rltf.support.errors import UserError
 from rltf.support.seeds import derive_seed
+from rltf.tasks.base import Task
 from rltf.text.prompts import Prompts
 from rltf.text.renderer import Renderer
 from rltf.types import (
@@ -93,9 +95,7 @@ class LogEpisodes:
     config: RunConfig
     collector: RolloutCollector
     order: Order
-    entries: Sequence[LogEntry]
-    problems: Sequence[Problem]
-    """What each entry is about, as its scorer needs it."""
+    log: LoadedLog
     answer: Answering
 
     def groups(self, step: int) -> list[RolloutGroup]:
@@ -103,15 +103,16 @@ class LogEpisodes:
         trainer = self.config.trainer
         chosen = self.order.of_step(step, trainer.groups_per_batch)
         seed = derive_seed(self.config.seed, "rollouts", step)
+        entries, problems = self.log.entries, self.log.problems
         read = self.collector.prompts.read
-        logged = [(self.problems[i], read(self.entries[i].response)[1]) for i in chosen]
+        logged = [(problems[i], read(entries[i].response)[1]) for i in chosen]
         scores = self.collector.scorer.scores(logged, derive_seed(seed, "score", 0))
         groups = [
-            self._group(self.entries[i], self.problems[i], score, trainer.group_size)
+            self._group(entries[i], problems[i], score, trainer.group_size)
             for i, score in zip(chosen, scores, strict=True)
         ]
         if self.config.log.learns_logged_revisions:
-            self._add_logged_revisions(groups, [self.entries[i] for i in chosen])
+            self._add_logged_revisions(groups, [entries[i] for i in chosen])
         else:
             self.collector.revise(groups, self.config.rollout.temperature, seed)
         return groups
@@ -165,18 +166,35 @@ def _unverified(reward: float, explanation: str) -> Score:
     return Score(reward=reward, correct=False, well_formed=True, answer=None, explanation=explanation)
 
 
-def check_lengths(entries: Sequence[LogEntry], renderer: Renderer, prompts: Prompts, max_tokens: int) -> None:
-    """Refuses entries that the chat template does not take, or the model's context does not hold."""
-    for number, entry in enumerate(entries, start=1):
+def load_fitting_log(config: RunConfig, task: Task, renderer: Renderer, max_tokens: int) -> LoadedLog:
+    """The run's log with the entries that the chat template takes and the model's context of `max_tokens` holds.
+
+    Raises `UserError` where the others are more than the settings allow.
+    """
+    log = config.log
+    # The policy writes an attempt of its own in answer to an entry, unless the log's revisions are all that is learned.
+    sampled = log.score != "none" and (not log.learns_logged_revisions or log.evaluate_on == "log")
+    check = fits(renderer, Prompts(config.prompts), max_tokens, config.rollout.max_new_tokens if sampled else 0)
+    return load_log(log, task, config.seed, check)
+
+
+def fits(renderer: Renderer, prompts: Prompts, max_tokens: int, attempt: int = 0) -> Callable[[LogEntry], None]:
+    """Raises `UserError` on an entry that the chat template refuses, or that needs more than `max_tokens`.
+
+    `attempt`: tokens that the policy may write in answer to the entry's question.
+    """
+
+    def check(entry: LogEntry) -> None:
+        messages = prompts.opened(entry.messages)
         try:
-            _, response = prompts.read(entry.response)
-            request = renderer.prompt(prompts.feedback_request(prompts.opened(entry.messages), response))
-        except Exception as error:
-            raise UserError(f"entry {number} of the log: the model's chat template refuses it: {error}") from error
+            question = renderer.prompt(messages)
+            request = renderer.prompt(prompts.feedback_request(messages, prompts.read(entry.response)[1]))
+        except Exception as error:  # whatever the template raises
+            raise UserError(f"the model's chat template refuses it: {error}") from error
         revision = renderer.completion(entry.revision or "", thinking=True)
         longest = max(len(renderer.completion(entry.feedback)), len(revision))
-        if len(request) + longest > max_tokens:
-            raise UserError(
-                f"entry {number} of the log has {len(request) + longest:,} tokens with its feedback, more than the "
-                f"model's {max_tokens:,}; remove it"
-            )
+        needed = max(len(request) + longest, len(question) + attempt)
+        if needed > max_tokens:
+            raise UserError(f"it needs {needed:,} tokens with its feedback, more than the model's {max_tokens:,}")
+
+    return check

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from rltf.types import Split, turn_name
+from rltf.types import Role, Split, turn_name
 
 FORMAT = 2
 """Of a run's directory. 1 is version 0.1's, which named first attempts otherwise."""
@@ -24,7 +24,7 @@ R = TypeVar("R")
 class MessageRecord:
     """One message of a conversation."""
 
-    role: str
+    role: Role
     content: str
 
 
@@ -88,7 +88,7 @@ class RolloutRecord:
     """One rollout; or, with `failure`, an attempt that got no score and so is in no turn."""
 
     task: str
-    split: str
+    split: Split
     problem: int
     status: str
     turns: Sequence[TurnRecord]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -28,13 +29,13 @@ from rltf.feedback import (
     load_function,
 )
 from rltf.feedback.llm import Endpoints, LLMScorer, LLMSource
-from rltf.feedback.logged import LogEntry, read_log
-from rltf.feedback.logged.task import LoggedAnswers, problems_of
+from rltf.feedback.logged.loading import LoadedLog, load_log
+from rltf.feedback.logged.task import LoggedAnswers
 from rltf.feedback.scoring import Scorer, TaskScorer
 from rltf.objectives import Context, Objective, Term, build_objective
 from rltf.objectives.user import load_method
 from rltf.rollouts.collector import RolloutCollector
-from rltf.rollouts.episodes import Episodes, LogEpisodes, Order, TaskEpisodes, check_lengths
+from rltf.rollouts.episodes import Episodes, LogEpisodes, Order, TaskEpisodes, load_fitting_log
 from rltf.runs.directory import RunDir
 from rltf.runs.evaluations import Evaluations
 from rltf.runs.observers import Observer
@@ -42,13 +43,14 @@ from rltf.runs.trainer import Trainer
 from rltf.support.errors import UserError
 from rltf.support.rows import HUB
 from rltf.tasks import Mixture, Task
-from rltf.tasks.base import Rubric
 from rltf.tasks.mixture import parts_of
 from rltf.text.prompts import Prompts
-from rltf.types import Problem, SamplingParams
+from rltf.types import SamplingParams
 
 GivenObjective: TypeAlias = Objective | Callable[[Context], Sequence[Term]]
 """A method handed in from Python: an objective, or a function from a `Context` to terms."""
+LOG = "log.json"
+"""The file of a run's directory that says how many entries of its log are used, and why others are not."""
 STORE = "judge.sqlite"
 """The file of a run's directory that records the calls to its LLM judge."""
 
@@ -173,8 +175,7 @@ def check_sources(config: RunConfig, task: Task, directory: Path | None = None) 
         if isinstance(config.objective, UserMethodConfig):
             load_method(config.objective)
         if config.log.path is not None:
-            _, about, _ = load_log(config, task)
-            build_scorer(config, about, endpoints)
+            build_scorer(config, load_log(config.log, task, config.seed).about, endpoints)
 
 
 def _self_source(config: RunConfig, engine: Engine) -> SelfSource:
@@ -217,23 +218,28 @@ def build_trainer(
     feedback: FeedbackSource | None = None,
 ) -> Trainer:
     """A run's trainer with all that it works with. `objective` and `feedback` stand in for what the settings name."""
-    evaluations = Evaluations(
-        config=config,
-        run_dir=run_dir,
-        engine=engine,
-        collector=build_evaluation_collector(config, task, engine, endpoints, feedback=feedback),
-        second_opinion=build_second_opinion(config, task, endpoints),
-        stop_requested=stop_requested,
-    )
+    log = build_log(config, task, engine)
+    if log is not None:
+        run_dir.write_text(LOG, json.dumps(log.record(), indent=2) + "\n")
+        for line in log.told():
+            observer.note(line)
+    evaluated = task if log is None else log.evaluated
     return Trainer(
         config=config,
-        task=task.name,
-        by_task=len(parts_of(task)) > 1,
+        task=evaluated.name,
+        by_task=len(parts_of(evaluated)) > 1,
         run_dir=run_dir,
         engine=engine,
-        episodes=build_episodes(config, task, engine, endpoints, feedback),
+        episodes=build_episodes(config, task, engine, endpoints, log, feedback),
         objective=build_objective_of(config, engine, objective),
-        evaluations=evaluations,
+        evaluations=Evaluations(
+            config=config,
+            run_dir=run_dir,
+            engine=engine,
+            collector=build_evaluation_collector(config, task, engine, endpoints, log=log, feedback=feedback),
+            second_opinion=build_second_opinion(config, task, endpoints),
+            stop_requested=stop_requested,
+        ),
         observer=observer,
         stop_requested=stop_requested,
     )
@@ -262,12 +268,16 @@ def build_evaluation_collector(
     engine: Engine,
     endpoints: Endpoints,
     horizon: int | None = None,
+    log: LoadedLog | None = None,
     feedback: FeedbackSource | None = None,
 ) -> RolloutCollector:
     """What collects the rollouts of an evaluation, where all later attempts follow the same kind of feedback.
 
-    Unless a horizon is given, an evaluation has at least two turns, also for single-turn methods.
+    Unless a horizon is given, an evaluation has at least two turns, also for single-turn methods. The problems are the
+    task's, or those of the log of the settings that are held out.
     """
+    log = log or build_log(config, task, engine)
+    task = task if log is None else log.evaluated
     # Nothing reads feedback on an evaluation's last attempts, whatever the objective does in training.
     config = config.model_copy(update={"rollout": config.rollout.model_copy(update={"feedback_on_last": False})})
     source = build_source(without_self_share(config), task, engine, endpoints, feedback)
@@ -280,34 +290,30 @@ def build_second_opinion(config: RunConfig, task: Task, endpoints: Endpoints) ->
     return None if other is None else LLMScorer(other, task, endpoints)
 
 
-def build_episodes(
-    config: RunConfig, task: Task, engine: Engine, endpoints: Endpoints, feedback: FeedbackSource | None = None
-) -> Episodes:
-    """What the steps of a run learn from."""
+def build_log(config: RunConfig, task: Task, engine: Engine) -> LoadedLog | None:
+    """The run's log, if it has one, with the entries that the model can take."""
     if config.log.path is None:
+        return None
+    return load_fitting_log(config, task, engine.renderer, engine.max_tokens)
+
+
+def build_episodes(
+    config: RunConfig,
+    task: Task,
+    engine: Engine,
+    endpoints: Endpoints,
+    log: LoadedLog | None = None,
+    feedback: FeedbackSource | None = None,
+) -> Episodes:
+    """What the steps of a run learn from: a log, where there is one."""
+    log = log or build_log(config, task, engine)
+    if log is None:
         source = build_source(config, task, engine, endpoints, feedback)
         collector = build_collector(config, task, source, engine, config.horizon, endpoints)
         return TaskEpisodes(config, collector, Order(task.size("train"), config.seed))
-    entries, about, problems = load_log(config, task)
-    check_lengths(entries, engine.renderer, Prompts(config.prompts), engine.max_tokens)
-    source = build_source(config, about, engine, endpoints, feedback)
-    collector = build_collector(config, about, source, engine, config.horizon, endpoints)
-    return LogEpisodes(config, collector, Order(len(entries), config.seed), entries, problems, engine.answer)
-
-
-def load_log(config: RunConfig, task: Task) -> tuple[list[LogEntry], Task, list[Problem]]:
-    """The log's entries, the task that scores revisions of them, and each entry's problem there."""
-    assert config.log.path is not None
-    entries = read_log(Path(config.log.path))
-    if config.log.score == "task":
-        return entries, task, problems_of(entries, task)
-    if config.log.learns_logged_revisions:
-        for number, entry in enumerate(entries, start=1):
-            if entry.revision is None or not entry.revision.strip():
-                raise UserError(f"log.score={config.log.score}: entry {number} of the log has no revision; remove it")
-    rubric = Rubric(passing=config.log.passing_score) if config.log.score == "judge" else None
-    logged = LoggedAnswers(entries, scored=config.log.score == "answer", rubric=rubric)
-    return entries, logged, [logged.problem("train", i) for i in range(len(entries))]
+    source = build_source(config, log.about, engine, endpoints, feedback)
+    collector = build_collector(config, log.about, source, engine, config.horizon, endpoints)
+    return LogEpisodes(config, collector, Order(len(log.entries), config.seed), log, engine.answer)
 
 
 def without_self_share(config: RunConfig) -> RunConfig:

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rltf.config import FeedbackConfig, RunConfig, TaskConfig
 from rltf.config.load import set_value, validate_config
+from rltf.config.log import LogConfig
 from rltf.engines.base import Engine
 from rltf.feedback.llm import Endpoints
 from rltf.rollouts.collector import RolloutCollector
@@ -131,7 +132,9 @@ def _settings_of(run: RunDir, task: str | None, given: Task | None) -> dict[str,
         refuse_without(run, {"engine": ..., "objective": ..., "feedback": ...})
     data = run.config()
     data["engine"] |= {"model": str(run.model), "lora": None, "chat_template": None}
-    data["log"] = {}
+    # Of a log, held-out questions alone are asked.
+    if task is not None or given is not None or not LogConfig.model_validate(data["log"]).may_be_evaluated_on:
+        data["log"] = {}
     if data["objective"]["name"] == "user":
         # Nothing of a method is needed to look at its model.
         data["objective"] = {"name": "grpo_multi"}

@@ -17,6 +17,9 @@ class Observer:
     def begin(self, step: int, steps: int) -> None:
         """Training begins, or goes on where `step` of `steps` are done."""
 
+    def note(self, text: str) -> None:
+        """Something that a person should know of how the run is done, such as entries of a log that are left out."""
+
     def phase(self, name: str) -> None:
         """A long piece of work begins outside the steps (an evaluation, an export)."""
 
@@ -43,6 +46,11 @@ class Observers(Observer):
         """Told to each."""
         for observer in self._observers:
             observer.begin(step, steps)
+
+    def note(self, text: str) -> None:
+        """Told to each."""
+        for observer in self._observers:
+            observer.note(text)
 
     def phase(self, name: str) -> None:
         """Told to each."""

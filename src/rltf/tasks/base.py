@@ -113,6 +113,15 @@ def criticism_at(level: FeedbackLevel, score: Score) -> str:
     return score.criticism
 
 
+@runtime_checkable
+class KnowsItsGolds(Protocol):
+    """A task whose gold answers come from elsewhere, and may be none that an attempt can give."""
+
+    def gold_fault(self, problem: Problem) -> str:
+        """Why no attempt can meet the gold answer; empty where one can."""
+        ...
+
+
 def rubric_of(task: Task, problem: Problem) -> Rubric | None:
     """How a judge scores attempts at the problem; None where the task does."""
     return task.rubric(problem) if isinstance(task, ScoredByJudge) else None

@@ -10,7 +10,7 @@ from typing import get_args
 
 from rltf.support.errors import Stopped, TaskHung
 from rltf.support.seeds import derive_seed
-from rltf.tasks.base import FeedbackLevel, Task, rubric_of, score_all
+from rltf.tasks.base import FeedbackLevel, KnowsItsGolds, Task, rubric_of, score_all
 from rltf.tasks.gym.forms import same_part
 from rltf.types import Problem, Split
 
@@ -94,6 +94,7 @@ def validate(task: Task, problems_per_split: int, seed: int = 0) -> list[Check]:
         return [disjoint]
     return [
         _check("the gold answer scores 1", (_gold(task, problem) for problem in problems)),
+        *_possible_golds(task, problems),
         replace(
             _check(
                 "a perturbed answer scores below 1",
@@ -124,6 +125,15 @@ def _place(problem: Problem) -> str:
 def _gold(task: Task, problem: Problem) -> str:
     score = task.score(problem, task.write_answer(problem.answer))
     return "" if score.reward == 1.0 and score.correct else f"{_place(problem)}: {score.explanation}"
+
+
+def _possible_golds(task: Task, problems: list[Problem]) -> list[Check]:
+    """That attempts can give the gold answers at all, of a task that reads them from somewhere."""
+    if not isinstance(task, KnowsItsGolds):
+        return []
+    faults = [(problem, task.gold_fault(problem)) for problem in problems]
+    told = (f"{_place(problem)}: the gold answer {fault}" if fault else "" for problem, fault in faults)
+    return [_check("each gold answer is one that an attempt can give", told)]
 
 
 def _below_one(task: Task, problem: Problem, text: str) -> str:

@@ -48,8 +48,8 @@ class Prompts:
     texts: Texts
 
     def first_turn(self, problem: Problem) -> tuple[Message, ...]:
-        """x_0: the question, behind the system prompt where there is one."""
-        return self.opened((Message(role="user", content=problem.prompt),))
+        """x_0: the question, behind the system prompt and the conversation that leads up to it, where there are any."""
+        return self.opened((*problem.before, Message(role="user", content=problem.prompt)))
 
     def read(self, text: str) -> tuple[str, str]:
         """The thinking block of an attempt that nobody reads, which may be empty, and what everybody does."""

@@ -65,7 +65,7 @@ class RowsConfig(ListedConfig):
             source = getattr(self, field)
             if source is None:
                 continue
-            known = is_hub_source(source) if source.startswith(HUB) else Path(source).suffix in _SUFFIXES
+            known = is_hub_source(source) if source.startswith(HUB) else Path(source).suffix.lower() in _SUFFIXES
             if not known:
                 raise ValueError(
                     f"{field}={source!r} is no .jsonl or .parquet file, nor hub:OWNER/NAME[/SUBSET][@SPLIT]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rltf.config import LoraConfig, PromptsConfig, TorchEngineConfig
 from rltf.config.engines import BUILTIN, SMOLLM2
 from rltf.engines.torch.pretrained import gguf_directory, is_gguf, smollm2_directory
 from rltf.support.errors import UserError
+from rltf.support.hub import copies_alone_without_hub
 from rltf.text.renderer import Renderer
 from rltf.text.turns import DIALOGUE
 from rltf.types import Message
@@ -103,11 +105,12 @@ def load_weights(config: TorchEngineConfig, device: torch.device) -> Any:
 def load_tokenizer(config: TorchEngineConfig) -> Any:
     """The tokenizer with its chat template, or the one that is set in its place."""
     source = source_of(config.model)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    except Exception as error:
-        what = _unloadable(source, "tokenizer")
-        raise UserError(f"engine.model={config.model}: {what}: {_first_line(error)}") from error
+    with _copies_alone(source) as missing:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source)
+        except Exception as error:
+            what = _unloadable(source, "tokenizer")
+            raise UserError(f"engine.model={config.model}: {what}: {missing or _first_line(error)}") from error
     if config.chat_template is not None:
         try:
             tokenizer.chat_template = Path(config.chat_template).expanduser().read_text(encoding="utf-8")
@@ -119,6 +122,11 @@ def load_tokenizer(config: TorchEngineConfig) -> Any:
             "Jinja file or choose an instruction-tuned model"
         )
     return tokenizer
+
+
+def _copies_alone(source: str) -> AbstractContextManager[str]:
+    """Within it, a hub that cannot be reached is not tried again and again; gives that reason, or an empty text."""
+    return nullcontext("") if Path(source).is_dir() else copies_alone_without_hub()
 
 
 def load_for_prompts(config: TorchEngineConfig, prompts: PromptsConfig) -> tuple[Renderer, int]:

@@ -5,21 +5,23 @@ A JSONL file (or parquet, with pyarrow) with one entry per line:
     {"messages": [{"role": "user", "content": "..."}], "response": "...", "feedback": "...",
      "revision": "...", "reward": 0.0, "answer": "...", "problem": {"task": "...", "split": "train", "index": 3}}
 
-The first three are required. Any other field of ours may be missing, and fields that are not ours are let be.
+The first three are required. Any other field of ours may be missing, and fields that are not ours are let be. Messages
+may also be written as `messages.py` says.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from rltf.feedback.logged.messages import messages_of, text_of_content
+from rltf.feedback.logged.tally import Tally, UnusableRow
 from rltf.support.errors import UserError
 from rltf.support.rows import read_rows
-from rltf.support.texts import sound
-from rltf.types import Message, Role, Split
+from rltf.types import Message, Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +50,28 @@ class LogEntry:
     problem: ProblemPlace | None = None
 
 
-def read_log(path: Path) -> list[LogEntry]:
-    """All entries of a file; raises `UserError` with line and field where one is malformed."""
-    entries = [read_entry(row, f"{path}, line {number}") for number, row in read_rows(path)]
-    if not entries:
+def read_log(path: Path, tally: Tally | None = None) -> list[LogEntry]:
+    """All entries of a file that can be used; raises `UserError` with line and field where one is malformed.
+
+    With a tally, entries that cannot be used are counted there, and only too many of them are an error.
+    """
+    return [entry for _, entry in numbered_entries(path, Tally(str(path)) if tally is None else tally)]
+
+
+def numbered_entries(path: Path, tally: Tally) -> list[tuple[int, LogEntry]]:
+    """The entries that can be used, each with the number of its row."""
+    found = list(_entries(path, tally))
+    if not tally.rows:
         raise UserError(f"{path}: holds no entries")
-    return entries
+    tally.check()
+    return found
+
+
+def _entries(path: Path, tally: Tally) -> Iterator[tuple[int, LogEntry]]:
+    for number, row in read_rows(path, tally.unread):
+        place = f"{path}, line {number}"
+        with tally.row(place):
+            yield number, read_entry(row, place)
 
 
 def write_log(path: Path, entries: Iterable[LogEntry]) -> int:
@@ -79,44 +97,29 @@ def entry_record(entry: LogEntry) -> dict[str, Any]:
     return {name: value for name, value in record.items() if value is not None}
 
 
-def messages_of(value: object, place: str) -> tuple[Message, ...]:
-    """A list of `{"role", "content"}` as messages; raises `UserError` that begins with `place`."""
-    if not isinstance(value, list) or not value:
-        raise UserError(f"{place}: must be a list of messages")
-    found: list[Message] = []
-    for number, item in enumerate(value):
-        role = item.get("role") if isinstance(item, Mapping) else None
-        content = item.get("content") if isinstance(item, Mapping) else None
-        known = next((known for known in get_args(Role) if known == role), None)
-        if known is None:
-            raise UserError(f"{place}[{number}].role: {role!r} is none of {', '.join(get_args(Role))}")
-        if not isinstance(content, str):
-            raise UserError(f"{place}[{number}].content: must be a text")
-        found.append(Message(role=known, content=sound(content)))
-    return tuple(found)
-
-
 def read_entry(row: Mapping[str, Any], place: str, *, with_feedback: bool = True) -> LogEntry:
-    """A row as an entry; raises `UserError` that begins with `place`. Not `with_feedback`: it is yet to be written."""
+    """A row as an entry; raises `UnusableRow` at `place`. Not `with_feedback`: it is yet to be written."""
     messages = messages_of(row.get("messages"), f"{place}: messages")
     if messages[-1].role != "user":
-        raise UserError(f"{place}: messages: must end with a message of the user, which the response answers")
+        raise UnusableRow(f"{place}: messages", "must end with a message of the user, which the response answers")
     texts: dict[str, str | None] = {}
     for name in ("response", "feedback", "revision", "answer"):
         value = row.get(name)
+        if isinstance(value, Mapping | list):  # a message, or parts of its content
+            value = text_of_content(value, f"{place}: {name}")
         required = name == "response" or (name == "feedback" and with_feedback)
         if name == "feedback" and not with_feedback:
             texts[name] = ""
         elif value is None and not required:
             texts[name] = None
         elif not isinstance(value, str) or (required and not value.strip()):
-            raise UserError(f"{place}: {name}: must be a text" + " that is not empty" * required)
+            raise UnusableRow(f"{place}: {name}", "must be a text" + " that is not empty" * required)
         else:
-            texts[name] = sound(value)
+            texts[name] = text_of_content(value, place)
     reward = row.get("reward")
     number = isinstance(reward, int | float) and not isinstance(reward, bool)
     if reward is not None and not (number and 0 <= reward <= 1):
-        raise UserError(f"{place}: reward: must be a number from 0 to 1")
+        raise UnusableRow(f"{place}: reward", "must be a number from 0 to 1")
     return LogEntry(
         messages=messages,
         response=str(texts["response"]),
@@ -129,7 +132,7 @@ def read_entry(row: Mapping[str, Any], place: str, *, with_feedback: bool = True
 
 
 def problem_place(value: object, place: str) -> ProblemPlace | None:
-    """The problem that an entry names; raises `UserError` that begins with `place`."""
+    """The problem that an entry names; raises `UnusableRow` at `place`."""
     if value is None:
         return None
     if isinstance(value, Mapping):
@@ -137,4 +140,4 @@ def problem_place(value: object, place: str) -> ProblemPlace | None:
         split = next((known for known in get_args(Split) if known == value.get("split")), None)
         if isinstance(task, str) and isinstance(index, int) and split is not None:
             return ProblemPlace(task=task, split=split, index=index)
-    raise UserError(f'{place}: must be {{"task": "...", "split": "train", "index": 3}}')
+    raise UnusableRow(place, 'must be {"task": "...", "split": "train", "index": 3}')

@@ -20,28 +20,37 @@ class LoggedAnswers:
     name = "log"
     family: Family = "general"
 
-    def __init__(self, entries: Sequence[LogEntry], *, scored: bool, rubric: Rubric | None = None) -> None:
-        """Raises `UserError` where an entry has no answer to score by.
+    def __init__(
+        self,
+        entries: Sequence[LogEntry],
+        *,
+        scored: bool,
+        rubric: Rubric | None = None,
+        validation: Sequence[LogEntry] = (),
+        test: Sequence[LogEntry] = (),
+    ) -> None:
+        """`validation` and `test` are entries whose questions evaluations ask.
 
-        Not `scored`, and without a rubric for a judge, no attempt is right or wrong.
+        Scored are entries with an answer. Not `scored`, and without a rubric for a judge, none is right or wrong.
         """
-        if scored:
-            for number, entry in enumerate(entries, start=1):
-                if entry.answer is None or not entry.answer.strip():
-                    raise UserError(
-                        f"log.score=answer: entry {number} of the log has no answer; add it or remove the entry"
-                    )
-        self._entries, self._scored, self._rubric = entries, scored, rubric
+        self._entries: dict[Split, Sequence[LogEntry]] = {"train": entries, "validation": validation, "test": test}
+        self._scored, self._rubric = scored, rubric
 
     def size(self, split: Split) -> int:
-        """All entries are for training."""
-        return len(self._entries) if split == "train" else 0
+        """How many entries a split has."""
+        return len(self._entries[split])
 
     def problem(self, split: Split, index: int) -> Problem:
-        """The problem of an entry; its prompt is the conversation's last message."""
-        entry = self._entries[index]
+        """The problem of an entry: its prompt is the conversation's last message, after the others."""
+        entry = self._entries[split][index]
+        *before, last = entry.messages
         return Problem(
-            task=self.name, split=split, index=index, prompt=entry.messages[-1].content, answer=entry.answer or ""
+            task=self.name,
+            split=split,
+            index=index,
+            prompt=last.content,
+            answer=entry.answer or "",
+            before=tuple(before),
         )
 
     def rubric(self, problem: Problem) -> Rubric | None:
@@ -80,32 +89,26 @@ class LoggedAnswers:
         return bool(answer) and re.search(rf"(?<!\w){answer}(?!\w)", _normal(text)) is not None
 
 
-def problems_of(entries: Sequence[LogEntry], task: Task) -> list[Problem]:
-    """The problems of a task that entries name; raises `UserError` where one names none or another."""
-    found: list[Problem] = []
-    parts = parts_of(task)
-    for number, entry in enumerate(entries, start=1):
-        place = entry.problem
-        if place is None or place.task not in parts:
-            raise UserError(
-                f"log.score=task: entry {number} of the log names no problem of {' or '.join(parts)}; "
-                "set log.score=answer, or the task that the log is about"
-            )
-        if place.split != "train":
-            raise UserError(
-                f"entry {number} of the log is about a {place.split} problem, which no training may see; remove it"
-            )
-        try:
-            problem = problem_of(task, place.task, place.split, place.index)
-        except IndexError:
-            raise UserError(f"entry {number} of the log: {place.task} has no train problem {place.index}") from None
-        if not any(problem.prompt in message.content for message in entry.messages):
-            raise UserError(
-                f"entry {number} of the log holds another question than train problem {place.index} of {place.task}; "
-                "use the task's settings with which the log was made"
-            )
-        found.append(problem)
-    return found
+def problem_of_entry(entry: LogEntry, task: Task) -> Problem:
+    """The task's problem that an entry names; raises `UserError` where it names none or another."""
+    parts, place = parts_of(task), entry.problem
+    if place is None or place.task not in parts:
+        raise UserError(
+            f"it names no problem of {' or '.join(parts)}, which log.score=task asks for; set log.score=answer, or the "
+            "task that the log is about"
+        )
+    if place.split != "train":
+        raise UserError(f"it is about a {place.split} problem, which no training may see; remove it")
+    try:
+        problem = problem_of(task, place.task, place.split, place.index)
+    except IndexError:
+        raise UserError(f"{place.task} has no train problem {place.index}") from None
+    if not any(problem.prompt in message.content for message in entry.messages):
+        raise UserError(
+            f"it holds another question than train problem {place.index} of {place.task}; use the task's settings with "
+            "which the log was made"
+        )
+    return problem
 
 
 def _normal(text: str) -> str:

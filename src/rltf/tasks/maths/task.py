@@ -9,6 +9,7 @@ from random import Random
 from rltf.support.errors import UserError
 from rltf.support.guarded import Failed
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, Family, FeedbackLevel
+from rltf.tasks.golds import fault_of_gold
 from rltf.tasks.listed import Item, ListedTask
 from rltf.tasks.maths.boxed import box, boxes
 from rltf.tasks.maths.leaks import names_answer
@@ -114,6 +115,10 @@ class Maths(ListedTask):
         remark = locate(text, extract(text) or "", problem.answer)
         # An answer in words may stand in a remark by chance.
         return INCORRECT_FEEDBACK if self.reveals_answer(problem, remark) else remark
+
+    def gold_fault(self, problem: Problem) -> str:
+        """Why no attempt can meet the gold answer, where that is so."""
+        return fault_of_gold(problem.answer)
 
     def write_answer(self, answer: str) -> str:
         """The answer in its box."""

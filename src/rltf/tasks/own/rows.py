@@ -9,6 +9,7 @@ from typing import Any
 from rltf.support.errors import UserError
 from rltf.support.rows import load_rows, source_label, text_of
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, Family, FeedbackLevel, Rubric, criticism_at
+from rltf.tasks.golds import fault_of_gold, final_answer
 from rltf.tasks.listed import Item, ListedTask
 from rltf.tasks.own import places
 from rltf.tasks.own.maths_scorer import MathsScorer
@@ -46,6 +47,7 @@ class RowsTask(ListedTask):
         self._answer_in = answer_in
         self._instruction = places.INSTRUCTIONS[answer_in] if instruction is None else instruction
         self._judged, self._passing_score = scorer == "judge", passing_score
+        self._by_value = scorer in ("numeric", "maths")
         self._scorer = _make_scorer(scorer, ignore=ignore, tolerance=tolerance)
 
     def _read(self) -> tuple[Sequence[Item], Sequence[Item] | None]:
@@ -69,6 +71,8 @@ class RowsTask(ListedTask):
         has_answer = not self._judged or row.get(self._answer.partition(".")[0]) is not None
         # Answers are read without the spaces around them, and so are these.
         gold = text_of(row, self._answer, place).strip() if has_answer else ""
+        if self._by_value:
+            gold = final_answer(gold)
         example = text_of(row, self._example, place).strip() if self._example else gold
         fault = self._scorer.check_gold(gold, example)
         if fault is not None and has_answer:
@@ -106,6 +110,15 @@ class RowsTask(ListedTask):
             return INCORRECT_FEEDBACK if level == "correctness" else criticism_at(level, score)
         told = level not in ("count", "correctness") or (level == "count" and not score.well_formed)
         return (score.explanation if told else "") or INCORRECT_FEEDBACK
+
+    def gold_fault(self, problem: Problem) -> str:
+        """Why no attempt can meet the gold answer, where that is so."""
+        gold = str(problem.metadata["gold"])
+        if self._by_value:
+            return fault_of_gold(gold)
+        if not self._judged and final_answer(gold) != gold:
+            return "ends in a line with #### and the answer, as GSM8K's do; scorer=numeric and maths read that alone"
+        return ""
 
     def write_answer(self, answer: str) -> str:
         """The answer where the settings look for it."""
