@@ -103,7 +103,7 @@ def test_the_judge_is_told_what_the_settings_say(server: JudgeServer, make: Any,
     assert "checked: it is wrong" in plain
     assert "At most 50 words" in plain
     assert PROBLEM.answer not in plain
-    assert (body["model"], body["max_completion_tokens"]) == ("judge", 512)
+    assert (body["model"], body["max_completion_tokens"]) == ("judge", 4096)
     assert "temperature" not in body
     assert PROBLEM.answer in asked(show_answer=True)[0]
     assert "At most 7 words" in asked(max_words=7)[0]
@@ -208,7 +208,7 @@ def test_calls_run_side_by_side_up_to_the_limit(server: JudgeServer, make: Any) 
     assert server.most_at_once == 8
 
 
-@pytest.mark.parametrize("limit", [{"requests_per_minute": 600}, {"tokens_per_minute": 480_000}])
+@pytest.mark.parametrize("limit", [{"requests_per_minute": 600}, {"tokens_per_minute": 480_000, "max_tokens": 512}])
 def test_rates_are_kept_at_every_moment(server: JudgeServer, make: Any, limit: dict[str, int]) -> None:
     """Ten calls a second, or eight thousand tokens; a call is worth some 800."""
     times: list[float] = []
@@ -254,7 +254,7 @@ def test_a_replay_meets_the_same_failures_at_the_same_places_without_a_network(m
 @pytest.mark.parametrize("limit", [{"max_dollars": 0.01}, {"max_total_tokens": 12_000}])
 def test_the_budget_stops_the_run_before_it_is_passed(server: JudgeServer, make: Any, limit: dict[str, Any]) -> None:
     prices = {"dollars_per_million_in": 1.0, "dollars_per_million_out": 1.0} if "max_dollars" in limit else {}
-    judge = make(server.url, **prices, **limit, concurrency=4)
+    judge = make(server.url, **prices, **limit, max_tokens=512, concurrency=4)
     with pytest.raises(FeedbackStopped, match=next(iter(limit))):
         judge.feedback([request(str(i)) for i in range(500)], 0)
     dollars, tokens = judge.store.spent()
@@ -263,7 +263,7 @@ def test_the_budget_stops_the_run_before_it_is_passed(server: JudgeServer, make:
     # What was bought is not lost, and counts.
     asked = len(server.requests)
     with pytest.raises(FeedbackStopped):
-        make(server.url, **prices, **limit).feedback([request(str(i)) for i in range(500)], 0)
+        make(server.url, **prices, **limit, max_tokens=512).feedback([request(str(i)) for i in range(500)], 0)
     assert len(server.requests) - asked < 5
 
 
@@ -281,7 +281,7 @@ def test_what_an_endpoint_may_charge_for_counts_also_where_nothing_came(server: 
 
 
 def test_two_judges_of_a_run_keep_to_one_budget(server: JudgeServer, make: Any) -> None:
-    judges = [make(server.url, max_total_tokens=8_000), make(server.url, max_total_tokens=8_000)]
+    judges = [make(server.url, max_total_tokens=8_000, max_tokens=512) for _ in range(2)]
     with pytest.raises(FeedbackStopped, match="max_total_tokens"):
         for number in range(100):
             judges[number % 2].feedback([request(str(number))], 0)
