@@ -36,11 +36,14 @@ def mended(text: str) -> str:
     `\frac` holds what JSON takes for a form feed, `\theta` for a tab, `\nabla` for a line break; `\cdot` is no JSON.
     """
     escapes = _ESCAPED_COMMAND.search(text) is not None
+    in_double_quotes = '"feedback"' in text.lower()
 
     def mend(match: re.Match[str]) -> str:
         sign, letters = match[1], match[2]
         if sign in ('"', "\\", "/") or len(sign) > 1:
             return match[0]
+        if sign == "'":
+            return sign if in_double_quotes else match[0]
         if sign in "nt":
             command = sign + letters
             # One who writes \\frac means a line break by \n; and a variable may stand alone at the start of a line.

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from rltf.feedback.llm.json_answer import mended, objects, whole
 from rltf.feedback.llm.thinking import without_thinking
+from rltf.support.texts import sound
 from rltf.tasks.base import Rubric, Task
 from rltf.types import FailureCause, Problem
 
@@ -173,7 +174,7 @@ def _number(value: object, rubric: Rubric) -> float | None:
 
 def _visible(text: str) -> str:
     """Feedback without control characters, which no judge means and no terminal or page should meet."""
-    lines = text.replace("\r\n", "\n")
+    lines = sound(text).replace("\r\n", "\n")
     return "".join(c for c in lines if c in "\n\t" or unicodedata.category(c) != "Cc").strip()
 
 
