@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sqlite3
 import threading
@@ -411,3 +412,63 @@ def test_without_a_file_calls_are_recorded_in_memory(server: JudgeServer, tmp_pa
         assert len(server.requests) == 1
         assert endpoints.store(config).outcomes() == {"answered": 1}
     assert not list(tmp_path.iterdir())
+
+
+def test_the_record_says_which_answers_could_not_be_used_and_why_tries_failed(server: JudgeServer, make: Any) -> None:
+    busy = Reply(status=429, headers={"retry-after-ms": "1"}, body=b"{}")
+    cut = Reply(body=b'{"choices": [')
+
+    def script(body: dict[str, Any], before: int) -> Reply:
+        name = name_in(body)
+        if name == "slow":
+            return [busy, cut, Reply()][before]
+        if name == "once":
+            return Reply() if "could not be used" in str(body) else CHAOS["leak"][0]
+        return CHAOS[name][0]
+
+    server.script = script
+    judge = make(server.url, retries=2)
+    judge.feedback([request(name) for name in ("good", "chat", "once", "slow")], 0)
+    assert judge.store.outcomes() == {"answered": 3, "unparseable": 2, "leak": 1}
+    assert judge.store.faults() == {"rate_limited": 1, "server_error": 1}
+    # Whether an answer can be used is up to the settings that ask again.
+    lenient = make(server.url, retries=2, leak="allow")
+    lenient.feedback([request("once")], 0)
+    assert lenient.store.outcomes() == {"answered": 4, "unparseable": 2}
+
+
+def test_a_store_of_version_0_1_is_read_and_goes_on(server: JudgeServer, make: Any, tmp_path: Path) -> None:
+    first = make(server.url)
+    answers = first.feedback([request()], 0)
+    first.endpoints.close()
+    with sqlite3.connect(tmp_path / "judge.sqlite") as connection:
+        for column in ("cut", "faults", "unusable"):
+            connection.execute(f"ALTER TABLE calls DROP COLUMN {column}")
+    old = CallStore(tmp_path / "judge.sqlite", to_read=True)
+    assert (old.outcomes(), old.faults(), old.retries()) == ({"answered": 1}, {}, 0)
+    old.close()
+    again = make(server.url)
+    assert again.feedback([request()], 0) == answers
+    assert len(server.requests) == 1
+    again.feedback([request("b")], 0)
+    assert again.store.outcomes() == {"answered": 2}
+
+
+def test_a_key_in_an_answer_reaches_neither_policy_nor_record(server: JudgeServer, make: Any, tmp_path: Path) -> None:
+    server.script = lambda body, before: Reply(content=f"<feedback>Hello {KEY}, row 1 is wrong.</feedback>")
+    judge = make(server.url)
+    (answer,) = judge.feedback([request()], 0)
+    assert answer == Feedback(text="Hello [key], row 1 is wrong.", source="llm:judge")
+    assert judge.feedback([request()], 0) == [answer]
+    judge.endpoints.close()
+    for path in tmp_path.iterdir():
+        assert KEY.encode() not in path.read_bytes()
+
+
+def test_the_usage_that_is_not_counted_is_estimated(server: JudgeServer, make: Any) -> None:
+    text = "<feedback>" + "Row 1 is wrong. " * 5 + "</feedback>"
+    body = {"choices": [{"message": {"content": text}}], "usage": {"prompt_tokens": "300"}}
+    server.script = lambda _, before: Reply(body=json.dumps(body).encode())
+    judge = make(server.url)
+    judge.feedback([request()], 0)
+    assert judge.store.spent()[1] == 300 + len(text) // 4

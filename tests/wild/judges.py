@@ -14,7 +14,8 @@ from __future__ import annotations
 import atexit
 import json
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any, cast
 
@@ -94,24 +95,31 @@ def hold(case: dict[str, Any]) -> tuple[bool, str]:
     return right.get("stops", "\0") in str(answer), seen
 
 
-def ask(case: dict[str, Any]) -> tuple[Feedback | Score | FeedbackFailure | FeedbackStopped, int]:
-    """What a source or a scorer makes of the case, and how often the server was asked."""
+@contextmanager
+def serving(case: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """The address of a server that does what the case says, and how many tries its replies are for."""
     server = _server()
     replies = [reply({**case, **each}) for each in case.get("replies", [{}])]
-    server.script = lambda body, before: replies[min(len(server.requests) - first, len(replies)) - 1]
     first = len(server.requests)
+    server.script = lambda body, before: replies[min(len(server.requests) - first, len(replies)) - 1]
+    yield server.url, len(replies)
+
+
+def ask(case: dict[str, Any]) -> tuple[Feedback | Score | FeedbackFailure | FeedbackStopped, int]:
+    """What a source or a scorer makes of the case, and how often the server was asked."""
     os.environ[KEY_VARIABLE] = KEY
-    config = JudgeConfig(
-        base_url=server.url,
-        model="m",
-        key_env=KEY_VARIABLE,
-        format=case.get("form", "tags"),
-        retries=len(replies) - 1,
-        concurrency=1,
-    )
-    with Endpoints() as endpoints:
+    before = len(_server().requests)
+    with serving(case) as (url, tries), Endpoints() as endpoints:
+        config = JudgeConfig(
+            base_url=url,
+            model="m",
+            key_env=KEY_VARIABLE,
+            format=case.get("form", "tags"),
+            retries=tries - 1,
+            concurrency=1,
+        )
+        answer: Feedback | Score | FeedbackFailure | FeedbackStopped
         try:
-            answer: Feedback | Score | FeedbackFailure | FeedbackStopped
             if "scores" in case:
                 task = cast(Task, _Judged(case["scores"]))
                 problem = Problem(task="writing", split="train", index=0, prompt="Write of a lamp.", answer="")
@@ -123,4 +131,4 @@ def ask(case: dict[str, Any]) -> tuple[Feedback | Score | FeedbackFailure | Feed
                 (answer,) = LLMSource(config, _puzzle(), endpoints).feedback([request], 0)
         except FeedbackStopped as stopped:
             answer = stopped
-    return answer, len(server.requests) - first
+    return answer, len(_server().requests) - before

@@ -35,7 +35,7 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 # The fields of ours in JSON: a judge that quotes an attempt must not seem to answer.
-_FIELD = re.compile(r"([\"'])(feedback|scores?)\1(\s*:)", re.IGNORECASE)
+_FIELD = re.compile(r"\\*[\"'](\s*(?:feedback|scores?)\s*)\\*[\"'](\s*:)", re.IGNORECASE)
 _CONTROL_TOKEN = re.compile(
     r"<[|\uff5c][^<>\n]{1,60}[|\uff5c]>|\[/?(?:INST|SYS)\]|<</?SYS>>|</?s>|<(?:bos|eos|pad|unk|start_of_turn|end_of_turn)>"
 )
@@ -147,5 +147,5 @@ def harmless(text: str) -> str:
     while _CONTROL_TOKEN.search(visible):
         visible = _CONTROL_TOKEN.sub("", visible)
     while _FIELD.search(visible):
-        visible = _FIELD.sub(r"(\2\3", visible)
+        visible = _FIELD.sub(r"(\1\2", visible)
     return _TAG.sub(r"(\1", visible)

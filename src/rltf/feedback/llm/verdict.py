@@ -25,6 +25,8 @@ _SCORE = re.compile(r"<\s*score(?:\s[^<>]*)?>(.*?)<\s*/\s*score\s*>(\s*/\s*[0-9]
 _BOLD_TAG = re.compile(r"\*\*\s*(<\s*/?\s*(?:feedback|score)\b[^<>]*>)\s*\*\*", re.IGNORECASE)
 _ESCAPED_TAG = re.compile(r"&lt;\s*feedback\b", re.IGNORECASE)
 _SCORE_LINE = re.compile(r"[\s*_#]*score[\s*_]*[:=](.*)", re.DOTALL | re.IGNORECASE)
+# Spelled in letters, as `prompts.harmless` keeps it out of what a judge may quote.
+_FIELD = re.compile(r"[\"']\s*feedback\s*\\?[\"']\s*:", re.IGNORECASE)
 _NUMBER = re.compile(r"\+?([0-9]{1,4}(?:\.[0-9]{1,4})?)\.?(?:\s*(?:/|out\s+of)\s*([0-9]{1,4})\.?)?", re.IGNORECASE)
 
 
@@ -113,7 +115,7 @@ def _from_json(text: str, rubric: Rubric | None, cut: bool) -> tuple[str, list[f
         if any(other != found[0] for other in found):
             return Unusable("unparseable", "it held several objects with feedback")
         value = found[0]
-    if not isinstance(value, dict) or not isinstance(value.get("feedback"), str):
+    if not isinstance(value, dict) or not isinstance(value.get("feedback"), str) or not _FIELD.search(text):
         return Unusable("unparseable", f"it was no object with {fields}")
     if rubric is None:
         return value["feedback"], []
