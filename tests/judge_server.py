@@ -19,6 +19,7 @@ class Reply:
     content: str | None = "<feedback>Row 1, column 1 should be larger.</feedback>"
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+    """`Content-Type` is JSON unless it stands here; empty for none."""
     body: bytes | None = None
     """In place of a chat completion."""
     seconds: float = 0.0
@@ -92,10 +93,10 @@ def judge_server(script: Script = lambda body, before: Reply()) -> Iterator[Judg
                 judge.leave()
             payload = completion(reply.content) if reply.body is None else reply.body
             self.send_response(reply.status)
-            self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(payload)))
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
+            for name, value in ({"Content-Type": "application/json"} | reply.headers).items():
+                if value:
+                    self.send_header(name, value)
             self.end_headers()
             if not reply.drip:
                 self.wfile.write(payload)

@@ -26,6 +26,7 @@ JUDGED = (
     "judge.model=judge",
     "judge.timeout=0.5",
     "judge.retries=1",
+    "judge.max_tokens=512",
 )
 PROMPT = "{question}\n\n<attempt>\n{attempt}\n</attempt>\n\n{form}"
 SAYS = ("Row 1, column 1 should be larger.", "Row 2, column 2 should be smaller.", "2 cells are wrong.")

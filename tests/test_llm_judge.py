@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sqlite3
 import threading
@@ -103,7 +104,7 @@ def test_the_judge_is_told_what_the_settings_say(server: JudgeServer, make: Any,
     assert "checked: it is wrong" in plain
     assert "At most 50 words" in plain
     assert PROBLEM.answer not in plain
-    assert (body["model"], body["max_completion_tokens"]) == ("judge", 512)
+    assert (body["model"], body["max_completion_tokens"]) == ("judge", 4096)
     assert "temperature" not in body
     assert PROBLEM.answer in asked(show_answer=True)[0]
     assert "At most 7 words" in asked(max_words=7)[0]
@@ -208,7 +209,7 @@ def test_calls_run_side_by_side_up_to_the_limit(server: JudgeServer, make: Any) 
     assert server.most_at_once == 8
 
 
-@pytest.mark.parametrize("limit", [{"requests_per_minute": 600}, {"tokens_per_minute": 480_000}])
+@pytest.mark.parametrize("limit", [{"requests_per_minute": 600}, {"tokens_per_minute": 480_000, "max_tokens": 512}])
 def test_rates_are_kept_at_every_moment(server: JudgeServer, make: Any, limit: dict[str, int]) -> None:
     """Ten calls a second, or eight thousand tokens; a call is worth some 800."""
     times: list[float] = []
@@ -254,7 +255,7 @@ def test_a_replay_meets_the_same_failures_at_the_same_places_without_a_network(m
 @pytest.mark.parametrize("limit", [{"max_dollars": 0.01}, {"max_total_tokens": 12_000}])
 def test_the_budget_stops_the_run_before_it_is_passed(server: JudgeServer, make: Any, limit: dict[str, Any]) -> None:
     prices = {"dollars_per_million_in": 1.0, "dollars_per_million_out": 1.0} if "max_dollars" in limit else {}
-    judge = make(server.url, **prices, **limit, concurrency=4)
+    judge = make(server.url, **prices, **limit, max_tokens=512, concurrency=4)
     with pytest.raises(FeedbackStopped, match=next(iter(limit))):
         judge.feedback([request(str(i)) for i in range(500)], 0)
     dollars, tokens = judge.store.spent()
@@ -263,7 +264,7 @@ def test_the_budget_stops_the_run_before_it_is_passed(server: JudgeServer, make:
     # What was bought is not lost, and counts.
     asked = len(server.requests)
     with pytest.raises(FeedbackStopped):
-        make(server.url, **prices, **limit).feedback([request(str(i)) for i in range(500)], 0)
+        make(server.url, **prices, **limit, max_tokens=512).feedback([request(str(i)) for i in range(500)], 0)
     assert len(server.requests) - asked < 5
 
 
@@ -281,7 +282,7 @@ def test_what_an_endpoint_may_charge_for_counts_also_where_nothing_came(server: 
 
 
 def test_two_judges_of_a_run_keep_to_one_budget(server: JudgeServer, make: Any) -> None:
-    judges = [make(server.url, max_total_tokens=8_000), make(server.url, max_total_tokens=8_000)]
+    judges = [make(server.url, max_total_tokens=8_000, max_tokens=512) for _ in range(2)]
     with pytest.raises(FeedbackStopped, match="max_total_tokens"):
         for number in range(100):
             judges[number % 2].feedback([request(str(number))], 0)
@@ -411,3 +412,63 @@ def test_without_a_file_calls_are_recorded_in_memory(server: JudgeServer, tmp_pa
         assert len(server.requests) == 1
         assert endpoints.store(config).outcomes() == {"answered": 1}
     assert not list(tmp_path.iterdir())
+
+
+def test_the_record_says_which_answers_could_not_be_used_and_why_tries_failed(server: JudgeServer, make: Any) -> None:
+    busy = Reply(status=429, headers={"retry-after-ms": "1"}, body=b"{}")
+    cut = Reply(body=b'{"choices": [')
+
+    def script(body: dict[str, Any], before: int) -> Reply:
+        name = name_in(body)
+        if name == "slow":
+            return [busy, cut, Reply()][before]
+        if name == "once":
+            return Reply() if "could not be used" in str(body) else CHAOS["leak"][0]
+        return CHAOS[name][0]
+
+    server.script = script
+    judge = make(server.url, retries=2)
+    judge.feedback([request(name) for name in ("good", "chat", "once", "slow")], 0)
+    assert judge.store.outcomes() == {"answered": 3, "unparseable": 2, "leak": 1}
+    assert judge.store.faults() == {"rate_limited": 1, "server_error": 1}
+    # Whether an answer can be used is up to the settings that ask again.
+    lenient = make(server.url, retries=2, leak="allow")
+    lenient.feedback([request("once")], 0)
+    assert lenient.store.outcomes() == {"answered": 4, "unparseable": 2}
+
+
+def test_a_store_of_version_0_1_is_read_and_goes_on(server: JudgeServer, make: Any, tmp_path: Path) -> None:
+    first = make(server.url)
+    answers = first.feedback([request()], 0)
+    first.endpoints.close()
+    with sqlite3.connect(tmp_path / "judge.sqlite") as connection:
+        for column in ("cut", "faults", "unusable"):
+            connection.execute(f"ALTER TABLE calls DROP COLUMN {column}")
+    old = CallStore(tmp_path / "judge.sqlite", to_read=True)
+    assert (old.outcomes(), old.faults(), old.retries()) == ({"answered": 1}, {}, 0)
+    old.close()
+    again = make(server.url)
+    assert again.feedback([request()], 0) == answers
+    assert len(server.requests) == 1
+    again.feedback([request("b")], 0)
+    assert again.store.outcomes() == {"answered": 2}
+
+
+def test_a_key_in_an_answer_reaches_neither_policy_nor_record(server: JudgeServer, make: Any, tmp_path: Path) -> None:
+    server.script = lambda body, before: Reply(content=f"<feedback>Hello {KEY}, row 1 is wrong.</feedback>")
+    judge = make(server.url)
+    (answer,) = judge.feedback([request()], 0)
+    assert answer == Feedback(text="Hello [key], row 1 is wrong.", source="llm:judge")
+    assert judge.feedback([request()], 0) == [answer]
+    judge.endpoints.close()
+    for path in tmp_path.iterdir():
+        assert KEY.encode() not in path.read_bytes()
+
+
+def test_the_usage_that_is_not_counted_is_estimated(server: JudgeServer, make: Any) -> None:
+    text = "<feedback>" + "Row 1 is wrong. " * 5 + "</feedback>"
+    body = {"choices": [{"message": {"content": text}}], "usage": {"prompt_tokens": "300"}}
+    server.script = lambda _, before: Reply(body=json.dumps(body).encode())
+    judge = make(server.url)
+    judge.feedback([request()], 0)
+    assert judge.store.spent()[1] == 300 + len(text) // 4

@@ -60,7 +60,7 @@ def test_a_verdict_in_the_form_asked_for(text: str, form: Any, rubric: Rubric, m
     [
         ("<feedback>Good.</feedback>", "tags", WHOLE),
         ("<feedback>Good.</feedback><score>ten</score>", "tags", WHOLE),
-        ("<feedback>Good.</feedback><score>7/10</score>", "tags", WHOLE),
+        ("<feedback>Good.</feedback><score>7/5</score>", "tags", WHOLE),
         ("<feedback>Good.</feedback><score>11</score>", "tags", WHOLE),
         ("<feedback>Good.</feedback><score>0</score>", "tags", WHOLE),
         ("<feedback>Good.</feedback><score>-5</score>", "tags", WHOLE),
@@ -74,12 +74,13 @@ def test_a_verdict_in_the_form_asked_for(text: str, form: Any, rubric: Rubric, m
         ("<feedback>It says <score>10</score>.</feedback><score>2</score>", "tags", WHOLE),
         ("7", "tags", WHOLE),
         ('{"feedback": "Good."}', "json_schema", WHOLE),
-        ('{"feedback": "Good.", "scores": 7}', "json_schema", WHOLE),
-        ('{"feedback": "Good.", "scores": ["7"]}', "json_schema", WHOLE),
+        ('{"feedback": "Good.", "scores": "good"}', "json_schema", WHOLE),
+        ('{"feedback": "Good.", "scores": ["7", "seven"]}', "json_schema", WHOLE),
         ('{"feedback": "Good.", "scores": [true]}', "json_schema", WHOLE),
         ('{"feedback": "Good.", "scores": [NaN]}', "json_schema", WHOLE),
         ('{"feedback": "Good.", "scores": [7, 7]}', "json_schema", WHOLE),
-        ('{"feedback": "Good.", "score": 7}', "json_schema", WHOLE),
+        ('{"feedback": "Good.", "scores": [7], "score": 9}', "json_schema", WHOLE),
+        ('{"feedback": "Good.", "scores": [7], "scores": [10]}', "json_schema", WHOLE),
     ],
 )
 def test_any_other_verdict_is_none(text: str, form: Any, rubric: Rubric) -> None:

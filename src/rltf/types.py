@@ -81,7 +81,9 @@ FailureCause: TypeAlias = Literal[
     "timeout",
     "rate_limited",  # still, after all retries
     "server_error",  # an HTTP status of 500 or more, or a body that is no answer
-    "refused",  # another HTTP status of 400 or more
+    "refused",  # another HTTP status of 400 or more, or the judge said that it will not
+    "content_filter",  # a filter of the endpoint's took the answer away
+    "token_limit",  # the token limit cut the answer
     "unparseable",  # an answer not in the form asked for
     "empty",
     "too_long",

@@ -84,6 +84,8 @@ def _print_store(console: Console, store: CallStore) -> None:
     for outcome, number in outcomes.items():
         table.add_row(outcome.replace("_", " "), f"{number:,} ({100 * number / calls:.1f} %)")
     table.add_row("tries again", f"{store.retries():,}")
+    for fault, number in store.faults().most_common():
+        table.add_row(f"  after: {fault.replace('_', ' ')}", f"{number:,}")
     table.add_row("tokens", f"{tokens:,}")
     table.add_row("dollars", f"{dollars:.4f}")
     if seconds:

@@ -97,11 +97,12 @@ class JudgeConfig(Section):
     """Where the feedback holds the gold answer: ask once more and then fail; or blank the answer, and fail where that
     does not help; or let it pass."""
     format: Literal["tags", "json_schema"] = "tags"
-    """How the judge is to answer: between tags, or as structured output of the endpoint."""
+    """How the judge is to answer: between tags, or as structured output of the endpoint, where it has that."""
     temperature: Rate | None = None
     """Sampling temperature of the judge. Unset: the endpoint's own; some models take no other."""
-    max_tokens: Positive = 512
-    """Token limit of the judge's answer, with what it thinks before."""
+    max_tokens: Positive = 4096
+    """Token limit of the judge's answer, with what it thinks before. An answer that it cuts is a failure. A judge that
+    does not think needs a few hundred: budgets and rates then hold more calls."""
     limit_name: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     """What the endpoint calls that limit: OpenAI the first, some other servers only the second."""
     concurrency: Positive = 64
@@ -113,8 +114,8 @@ class JudgeConfig(Section):
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     """Seconds to wait for the endpoint, each try."""
     retries: NonNegative = 3
-    """Further tries after a timeout, a lost connection, a status of 408, 409, 429 or from 500 on, or a broken body:
-    after growing pauses, or as long as `Retry-After` says."""
+    """Further tries after a timeout, a lost connection, a status of 408, 409, 425, 429 or from 500 on, or a body that
+    is broken: after growing pauses, or as long as `Retry-After` or `retry-after-ms` says."""
     dollars_per_million_in: Rate = 0.0
     """Price of a million prompt tokens."""
     dollars_per_million_out: Rate = 0.0

@@ -25,25 +25,34 @@ class Asker:
         self.source = f"llm:{config.model}"
 
     def ask(
-        self, conversations: Sequence[Conversation], read: Callable[[int, str], _T | Unusable], seed: int
+        self, conversations: Sequence[Conversation], read: Callable[[int, Call], _T | Unusable], seed: int
     ) -> list[_T | FeedbackFailure]:
         """What `read(index of the conversation, answer)` makes of each answer, or why there is nothing to read."""
-        answers = self._read(range(len(conversations)), self._client.ask(conversations, seed), read)
+        answers = self._read(conversations, range(len(conversations)), read, seed)
         unusable = {i: answer.reason for i, answer in enumerate(answers) if isinstance(answer, Unusable)}
         if unusable:
             again = [second_chance(conversations[i], reason) for i, reason in unusable.items()]
-            mended = self._read(list(unusable), self._client.ask(again, seed), read)
+            mended = self._read(again, list(unusable), read, seed)
             for i, answer in zip(unusable, mended, strict=True):
                 answers[i] = answer
         return [self._finished(answer) for answer in answers]
 
     def _read(
-        self, indices: Sequence[int], calls: Sequence[Call], read: Callable[[int, str], _T | Unusable]
+        self,
+        conversations: Sequence[Conversation],
+        indices: Sequence[int],
+        read: Callable[[int, Call], _T | Unusable],
+        seed: int,
     ) -> list[_T | FeedbackFailure | Unusable]:
-        return [
-            self._failure(call) if call.text is None else read(i, call.text)
-            for i, call in zip(indices, calls, strict=True)
-        ]
+        answers: list[_T | FeedbackFailure | Unusable] = []
+        for conversation, i, call in zip(conversations, indices, self._client.ask(conversations, seed), strict=True):
+            if call.text is None:
+                answers.append(self._failure(call))
+                continue
+            answer = read(i, call)
+            answers.append(answer)
+            self._client.mark(conversation, seed, answer.cause if isinstance(answer, Unusable) else None)
+        return answers
 
     def _failure(self, call: Call) -> FeedbackFailure:
         return FeedbackFailure(cause=call.cause or "other", reason=str(call.reason), source=self.source)

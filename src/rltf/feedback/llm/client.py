@@ -7,39 +7,28 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from rltf.config.feedback import JudgeConfig
 from rltf.feedback.llm.budget import Budget, Limits
 from rltf.feedback.llm.connection import Connection
 from rltf.feedback.llm.loop import LoopThread
 from rltf.feedback.llm.store import Call, CallStore, Request
-from rltf.support.errors import FeedbackStopped, UserError
-from rltf.support.texts import sound
+from rltf.feedback.llm.tries import cause_of, may_pass, pause, was_not_served
+from rltf.feedback.llm.wire import Completed, NoAnswer, error_told, read_body
+from rltf.support.errors import FeedbackStopped
 from rltf.types import FailureCause, FeedbackFailure, Message
 
 Conversation: TypeAlias = tuple[Message, ...]
 
 LONGEST_TEXT = 20_000
 """Characters of an answer that are kept; no feedback is that long."""
-_LONGEST_PAUSE = 120.0
-_MOST_TOKENS = 10**9
 _STOPS_THE_RUN = {
     401: "the endpoint does not take the key in {key_env}",
     403: "the endpoint does not let the key in {key_env} do this",
     404: "the endpoint does not know this address or model; check judge.base_url and judge.model",
 }
-
-
-class Completed(NamedTuple):
-    """What matters of a chat completion."""
-
-    text: str
-    usage: tuple[int, int] | None
-    """Tokens of prompt and answer, where the endpoint counts them."""
 
 
 class ChatClient:
@@ -91,6 +80,11 @@ class ChatClient:
             calls |= zip(missing, answered, strict=True)
         return [call for c in conversations if (call := calls[c]) is not None]
 
+    def mark(self, conversation: Conversation, seed: int, unusable: FailureCause | None) -> None:
+        """Records whether the answer to a conversation could be used."""
+        if self._config.replay == "off":
+            self._store.mark(self._request(conversation).key, seed, unusable)
+
     def _request(self, conversation: Conversation) -> Request:
         messages = json.dumps([{"role": m.role, "content": m.content} for m in conversation], ensure_ascii=False)
         config = self._config
@@ -116,7 +110,9 @@ class ChatClient:
             except BaseException:
                 # Cancelled, or the run is to stop: what was begun may be charged all the same.
                 if spent.tries:
-                    self._store.add(request, seed, spent.call("other", "given up while the call was under way"))
+                    self._store.add(
+                        request, seed, spent.call(cause="other", reason="given up while the call was under way")
+                    )
                 raise
             self._store.add(request, seed, call)
         failed = FeedbackFailure(cause=call.cause, reason=str(call.reason), source="llm") if call.cause else None
@@ -126,10 +122,14 @@ class ChatClient:
     async def _try(self, request: Request, messages: Conversation, spent: _Spent) -> Call:
         from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 
+        def note(state: Any) -> None:
+            spent.faults.append(cause_of(state.outcome.exception()))
+
         attempts = AsyncRetrying(
             stop=stop_after_attempt(self._config.retries + 1),
-            wait=_pause,
-            retry=retry_if_exception(_may_pass),
+            wait=pause,
+            retry=retry_if_exception(may_pass),
+            before_sleep=note,
             reraise=True,
         )
         try:
@@ -137,8 +137,20 @@ class ChatClient:
         except FeedbackStopped:
             raise
         except Exception as error:
-            return spent.call(*self._explain(error))
-        return spent.call(text=completed.text[:LONGEST_TEXT])
+            return spent.call(cause=cause_of(error), reason=self._explain(error))
+        text = self._connection.without_key(completed.text)[:LONGEST_TEXT]
+        if completed.ending == "filtered":
+            return spent.call(cause="content_filter", reason="a filter of the endpoint's took the answer away")
+        if text.strip():
+            return spent.call(text=text, cut=completed.ending == "cut")
+        if completed.refusal is not None:
+            return spent.call(cause="refused", reason=self._line(f"the judge refused: {completed.refusal}"))
+        if completed.ending == "cut":
+            limit = f"the token limit, judge.max_tokens={self._config.max_tokens}, was reached before the answer began"
+            return spent.call(cause="token_limit", reason=limit)
+        if completed.only_thoughts:
+            return spent.call(cause="empty", reason="the endpoint sent nothing but thinking in a field of its own")
+        return spent.call(text="")
 
     async def _once(self, request: Request, messages: Conversation, spent: _Spent) -> Completed:
         """One try, within rates and budget; what it came to is added to `spent`."""
@@ -153,10 +165,10 @@ class ChatClient:
             taken = guess
             try:
                 completed = await self._post(messages)
-                taken = completed.usage or (guess[0], len(completed.text) // 4)
+                taken = self._taken(completed, guess)
                 return completed
             except Exception as error:
-                if _was_not_served(error):
+                if was_not_served(error):
                     taken = (0, 0)
                 raise
             finally:
@@ -172,29 +184,39 @@ class ChatClient:
         }
         # The client's own timeout starts anew with each byte that arrives.
         async with asyncio.timeout(self._config.timeout):
-            return _completed(json.loads((await self._connection.post(body)).lstrip("\ufeff")))
+            return read_body(await self._connection.post(body))
+
+    @staticmethod
+    def _taken(completed: Completed, guess: tuple[int, int]) -> tuple[int, int]:
+        """Tokens of prompt and answer, estimated where the endpoint does not count them."""
+        written = guess[1] if completed.ending == "cut" else len(completed.text) // 4
+        prompt, completion = completed.prompt_tokens, completed.completion_tokens
+        return guess[0] if prompt is None else prompt, written if completion is None else completion
 
     def _dollars(self, prompt_tokens: int, completion_tokens: int) -> float:
         config = self._config
         price = prompt_tokens * config.dollars_per_million_in + completion_tokens * config.dollars_per_million_out
         return price / 1e6
 
-    def _explain(self, error: Exception) -> tuple[FailureCause, str]:
-        """The kind of failure and a line on it, free of the key; raises where no request can succeed."""
+    def _explain(self, error: Exception) -> str:
+        """A line on a failure, free of the key; raises `FeedbackStopped` where no request can succeed."""
         import openai
 
-        status = error.status_code if isinstance(error, openai.APIStatusError) else None
-        if status in _STOPS_THE_RUN:
-            what = _STOPS_THE_RUN[status].format(key_env=self._config.key_env or "judge.key_env")
-            raise FeedbackStopped(f"the judge at {self._config.base_url} answers HTTP {status}: {what}") from None
-        if isinstance(error, (openai.APITimeoutError, TimeoutError)):
-            return "timeout", f"no answer within {self._config.timeout:g} seconds"
-        if status is not None:
-            cause: FailureCause = "rate_limited" if status == 429 else "server_error" if status >= 500 else "refused"
-            return cause, self._line(f"HTTP {status}: {error}")
+        if isinstance(error, openai.APIStatusError):
+            told = self._line(error_told(error.body)[0] or str(error))
+            if error.status_code in _STOPS_THE_RUN:
+                what = _STOPS_THE_RUN[error.status_code].format(key_env=self._config.key_env or "judge.key_env")
+                raise FeedbackStopped(
+                    f"the judge at {self._config.base_url} answers HTTP {error.status_code}: {what} (it says: {told})"
+                ) from None
+            return f"HTTP {error.status_code}: {told}"
+        if isinstance(error, openai.APITimeoutError | TimeoutError):
+            return f"no answer within {self._config.timeout:g} seconds"
         if isinstance(error, openai.APIConnectionError):
-            return "connection", self._line(f"{self._config.base_url} cannot be reached: {error.__cause__ or error}")
-        return "server_error", self._line(f"the body is no answer ({type(error).__name__}: {error})")
+            return self._line(f"{self._config.base_url} cannot be reached: {error.__cause__ or error}")
+        if isinstance(error, NoAnswer):
+            return self._line(f"the endpoint gave no answer: {error}")
+        return self._line(f"the endpoint's answer cannot be read ({type(error).__name__}: {error})")
 
     def _line(self, text: str) -> str:
         """A text of the endpoint's as one line that may be shown."""
@@ -210,15 +232,25 @@ class _Spent:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     dollars: float = 0.0
+    faults: list[FailureCause] = field(default_factory=list)
+    """Of the tries that were followed by another."""
 
     def add(self, tokens: tuple[int, int], dollars: float) -> None:
         self.prompt_tokens += tokens[0]
         self.completion_tokens += tokens[1]
         self.dollars += dollars
 
-    def call(self, cause: FailureCause | None = None, reason: str | None = None, text: str | None = None) -> Call:
+    def call(
+        self,
+        *,
+        cause: FailureCause | None = None,
+        reason: str | None = None,
+        text: str | None = None,
+        cut: bool = False,
+    ) -> Call:
         return Call(
             text=text,
+            cut=cut,
             cause=cause,
             reason=reason,
             prompt_tokens=self.prompt_tokens,
@@ -226,62 +258,5 @@ class _Spent:
             dollars=self.dollars,
             seconds=time.perf_counter() - self.start,
             tries=self.tries,
+            faults=tuple(self.faults),
         )
-
-
-def _completed(answer: Any) -> Completed:
-    """Reads an endpoint's answer; raises `ValueError` where it is no chat completion."""
-    try:
-        content = answer["choices"][0]["message"]["content"]
-        usage = answer.get("usage")
-        counts = (usage["prompt_tokens"], usage["completion_tokens"]) if usage else None
-        tokens = (_count(counts[0]), _count(counts[1])) if counts else None
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ValueError("it is no chat completion") from error
-    if not isinstance(content, str | None):
-        raise ValueError("its content is no text")
-    return Completed(sound(content or ""), tokens)
-
-
-def _count(value: object) -> int:
-    if not isinstance(value, int):
-        raise TypeError(value)
-    return min(max(0, value), _MOST_TOKENS)
-
-
-def _was_not_served(error: Exception) -> bool:
-    """Whether a try cannot have cost anything: refused, turned away, or never arrived."""
-    import openai
-
-    if isinstance(error, openai.APITimeoutError):
-        return False
-    return isinstance(error, openai.APIStatusError | openai.APIConnectionError)
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Whether another try may help: not after a refusal, nor where the run is to stop."""
-    import openai
-
-    if isinstance(error, openai.APIStatusError):
-        return error.status_code in (408, 409, 429) or error.status_code >= 500
-    return isinstance(error, Exception) and not isinstance(error, UserError)
-
-
-def _pause(state: Any) -> float:
-    """Seconds until the next try: what `Retry-After` says, else growing with each try, by chance."""
-    from tenacity import wait_random_exponential
-
-    response = getattr(state.outcome.exception(), "response", None)
-    asked = _retry_after(response.headers.get("retry-after", "")) if response is not None else None
-    return min(asked, _LONGEST_PAUSE) if asked is not None else wait_random_exponential(multiplier=0.5, max=30)(state)
-
-
-def _retry_after(header: str) -> float | None:
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
-        return None

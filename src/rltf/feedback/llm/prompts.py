@@ -30,8 +30,12 @@ _SCORE_FORMS = {
 }
 # Tags of ours, also as one who wants to be taken for them might write them.
 _TAG = re.compile(
-    r"[<\uff1c\u2039](\s*[/\uff0f]?\s*(?:question|attempt|feedback|answer_key|earlier|score|criteria)\b)", re.IGNORECASE
+    r"(?:[<\uff1c\u2039]|&(?:lt|#0*60|#x0*3c);)"
+    r"(\s*[/\uff0f]?\s*(?:question|attempt|feedback|answer_key|earlier|score|criteria)\b)",
+    re.IGNORECASE,
 )
+# The fields of ours in JSON: a judge that quotes an attempt must not seem to answer.
+_FIELD = re.compile(r"\\*[\"'](\s*(?:feedback|scores?)\s*)\\*[\"'](\s*:)", re.IGNORECASE)
 _CONTROL_TOKEN = re.compile(
     r"<[|\uff5c][^<>\n]{1,60}[|\uff5c]>|\[/?(?:INST|SYS)\]|<</?SYS>>|</?s>|<(?:bos|eos|pad|unk|start_of_turn|end_of_turn)>"
 )
@@ -142,4 +146,6 @@ def harmless(text: str) -> str:
     visible = _BLANK.sub("", visible)
     while _CONTROL_TOKEN.search(visible):
         visible = _CONTROL_TOKEN.sub("", visible)
+    while _FIELD.search(visible):
+        visible = _FIELD.sub(r"(\1\2", visible)
     return _TAG.sub(r"(\1", visible)

@@ -8,6 +8,7 @@ from rltf.config.feedback import JudgeConfig
 from rltf.feedback.llm.asker import Asker
 from rltf.feedback.llm.endpoints import Endpoints
 from rltf.feedback.llm.prompts import JudgePrompt
+from rltf.feedback.llm.store import Call
 from rltf.feedback.llm.verdict import Unusable, check, json_schema, parse
 from rltf.tasks.base import Rubric, ScoredByJudge, Task, rubric_of
 from rltf.tasks.mixture import parts_of
@@ -34,15 +35,15 @@ class LLMScorer:
             self._prompts[problem.task].for_scores(problem, text, rubric)
             for (problem, text), rubric in zip(attempts, rubrics, strict=True)
         ]
-        return self._asker.ask(conversations, lambda i, text: self._read(attempts[i][0], rubrics[i], text), seed)
+        return self._asker.ask(conversations, lambda i, call: self._read(attempts[i][0], rubrics[i], call), seed)
 
     def _rubric(self, problem: Problem) -> Rubric:
         rubric = rubric_of(self._task, problem)
         assert rubric is not None
         return rubric
 
-    def _read(self, problem: Problem, rubric: Rubric, text: str) -> Score | Unusable:
-        read = parse(text, self._config.format, rubric)
+    def _read(self, problem: Problem, rubric: Rubric, call: Call) -> Score | Unusable:
+        read = parse(call.text or "", self._config.format, rubric, cut=call.cut)
         if isinstance(read, Unusable):
             return read
         criticism = check(read.feedback, problem, self._task, self._config.max_words, self._config.leak)

@@ -8,6 +8,7 @@ from rltf.config.feedback import JudgeConfig
 from rltf.feedback.llm.asker import Asker
 from rltf.feedback.llm.endpoints import Endpoints
 from rltf.feedback.llm.prompts import JudgePrompt
+from rltf.feedback.llm.store import Call
 from rltf.feedback.llm.verdict import Unusable, check, json_schema, parse
 from rltf.tasks.base import TRUNCATED_FEEDBACK, Task, rubric_of
 from rltf.tasks.mixture import parts_of
@@ -36,7 +37,7 @@ class LLMSource:
         answers = iter(
             self._asker.ask(
                 [self._prompts[request.problem.task].messages(request) for request in asked],
-                lambda i, text: self._read(asked[i], text),
+                lambda i, call: self._read(asked[i], call),
                 seed,
             )
             if asked
@@ -47,8 +48,8 @@ class LLMSource:
             for request in requests
         ]
 
-    def _read(self, request: FeedbackRequest, text: str) -> Feedback | Unusable:
-        read = parse(text, self._config.format)
+    def _read(self, request: FeedbackRequest, call: Call) -> Feedback | Unusable:
+        read = parse(call.text or "", self._config.format, cut=call.cut)
         if isinstance(read, Unusable):
             return read
         checked = check(read.feedback, request.problem, self._task, self._config.max_words, self._config.leak)

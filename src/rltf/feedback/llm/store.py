@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -43,6 +44,9 @@ CREATE TABLE IF NOT EXISTS asked (
     PRIMARY KEY (seed, key)
 );
 """
+_ADDED = {"cut": "INTEGER NOT NULL DEFAULT 0", "faults": "TEXT NOT NULL DEFAULT ''", "unusable": "TEXT"}
+"""Columns of `calls` that stores of version 0.1 lack: whether the token limit cut the text, the causes of the tries
+before the last, and the cause for which the text could not be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,8 @@ class Call:
     """One call: its text, or why there is none."""
 
     text: str | None
+    cut: bool = False
+    """The token limit ended the text."""
     cause: FailureCause | None = None
     reason: str | None = None
     prompt_tokens: int = 0
@@ -57,6 +63,8 @@ class Call:
     dollars: float = 0.0
     seconds: float = 0.0
     tries: int = 1
+    faults: tuple[FailureCause, ...] = ()
+    """What the tries before the last failed with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +97,7 @@ class CallStore:
 
         Otherwise the newest answer to the request, which is this seed's from now on.
         """
-        columns = "text, cause, reason, prompt_tokens, completion_tokens, dollars, seconds, tries"
+        columns = "text, cut, cause, reason, prompt_tokens, completion_tokens, dollars, seconds, tries, faults"
         got = f"SELECT {columns} FROM calls JOIN asked ON asked.call = calls.id WHERE asked.key = ? AND asked.seed = ?"
         newest = f"SELECT id, {columns} FROM calls WHERE key = ? AND text IS NOT NULL ORDER BY id DESC LIMIT 1"
         with self._open() as connection, connection:
@@ -101,16 +109,18 @@ class CallStore:
                     self._note(connection, seed, key, found[0])
         if row is None:
             return None
-        text, cause, reason, prompt_tokens, completion_tokens, dollars, seconds, tries = row
+        text, cut, cause, reason, prompt_tokens, completion_tokens, dollars, seconds, tries, faults = row
         return Call(
             text=text,
-            cause=next((known for known in get_args(FailureCause) if known == cause), None),
+            cut=bool(cut),
+            cause=next(iter(_known(cause or "")), None),
             reason=reason,
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
             dollars=dollars,
             seconds=seconds,
             tries=tries,
+            faults=_known(faults),
         )
 
     def add(self, request: Request, seed: int, call: Call) -> None:
@@ -118,13 +128,24 @@ class CallStore:
         with self._open() as connection, connection:
             cursor = connection.execute(
                 "INSERT INTO calls (key, endpoint, model, messages, text, cause, reason, prompt_tokens, "
-                "completion_tokens, dollars, seconds, tries) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "completion_tokens, dollars, seconds, tries, cut, faults) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     request.key, request.endpoint, request.model, request.messages, call.text, call.cause, call.reason,
-                    call.prompt_tokens, call.completion_tokens, call.dollars, call.seconds, call.tries,
+                    call.prompt_tokens, call.completion_tokens, call.dollars, call.seconds, call.tries, call.cut,
+                    " ".join(call.faults),
                 ),
             )  # fmt: skip
             self._note(connection, seed, request.key, cursor.lastrowid)
+
+    def mark(self, key: str, seed: int, unusable: FailureCause | None) -> None:
+        """Keeps whether the answer that a seed got could be used, for those who look at the record."""
+        with self._open() as connection, connection:
+            connection.execute(
+                "UPDATE calls SET unusable = ? WHERE id = (SELECT call FROM asked WHERE key = ? AND seed = ?) "
+                "AND unusable IS NOT ?",
+                (unusable, key, str(seed), unusable),
+            )
 
     @staticmethod
     def _note(connection: sqlite3.Connection, seed: int, key: str, call: int | None) -> None:
@@ -141,10 +162,10 @@ class CallStore:
         return float(dollars), int(tokens)
 
     def outcomes(self) -> dict[str, int]:
-        """How many calls ended how: `answered`, or the cause of a failure."""
+        """How many calls ended how: `answered`, or the cause of a failure, be it that the answer could not be used."""
         with self._open() as connection:
             rows = connection.execute(
-                "SELECT COALESCE(cause, 'answered'), COUNT(*) FROM calls GROUP BY 1 ORDER BY 2 DESC"
+                "SELECT COALESCE(cause, unusable, 'answered'), COUNT(*) FROM calls GROUP BY 1 ORDER BY 2 DESC"
             )
             return {str(outcome): int(count) for outcome, count in rows}
 
@@ -157,8 +178,14 @@ class CallStore:
     def retries(self) -> int:
         """Tries beyond the first of all calls."""
         with self._open() as connection:
-            (retries,) = connection.execute("SELECT COALESCE(SUM(tries - 1), 0) FROM calls").fetchone()
+            (retries,) = connection.execute("SELECT COALESCE(SUM(MAX(tries, 1) - 1), 0) FROM calls").fetchone()
         return int(retries)
+
+    def faults(self) -> Counter[str]:
+        """How often a try was followed by another, by the cause; stores of version 0.1 do not know it."""
+        with self._open() as connection:
+            rows = connection.execute("SELECT faults FROM calls WHERE faults != ''")
+            return Counter(fault for (faults,) in rows for fault in _known(faults))
 
     def close(self) -> None:
         """Lets go of the file; a later use opens it again."""
@@ -185,10 +212,35 @@ class CallStore:
     def _connected(self) -> sqlite3.Connection:
         # The lock sees to it that one thread at a time uses the connection.
         if self._to_read:
-            return sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro", uri=True, check_same_thread=False)
+            stored = sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro", uri=True, check_same_thread=False)
+            if not _missing_columns(stored):
+                return stored
+            # Of version 0.1: a copy is brought up to date.
+            copy = sqlite3.connect(":memory:", check_same_thread=False)
+            stored.backup(copy)
+            stored.close()
+            _add_columns(copy)
+            return copy
         connection = sqlite3.connect(self._path or ":memory:", timeout=60, check_same_thread=False)
         # Other processes may read and write the same store.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)
+        _add_columns(connection)
         return connection
+
+
+def _missing_columns(connection: sqlite3.Connection) -> list[str]:
+    present = {row[1] for row in connection.execute("PRAGMA table_info(calls)")}
+    return [column for column in _ADDED if present and column not in present]
+
+
+def _add_columns(connection: sqlite3.Connection) -> None:
+    for column in _missing_columns(connection):
+        with suppress(sqlite3.OperationalError):  # another process was faster
+            connection.execute(f"ALTER TABLE calls ADD COLUMN {column} {_ADDED[column]}")
+
+
+def _known(causes: str) -> tuple[FailureCause, ...]:
+    """The causes among words; what another version may have written is left out."""
+    return tuple(known for word in causes.split() for known in get_args(FailureCause) if known == word)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import html
 import re
 import unicodedata
 from collections import Counter
@@ -10,16 +10,24 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from rltf.feedback.llm.json_answer import mended, objects, whole
+from rltf.feedback.llm.thinking import without_thinking
+from rltf.support.texts import sound
 from rltf.tasks.base import Rubric, Task
 from rltf.types import FailureCause, Problem
 
 BLANK = "[...]"
-_BLOCK = re.compile(r"<feedback>(.*?)</feedback>", re.DOTALL | re.IGNORECASE)
-_TAG = re.compile(r"</?feedback>", re.IGNORECASE)
-_SCORE = re.compile(r"<score>(.*?)</score>", re.DOTALL | re.IGNORECASE)
-_SCORE_TAG = re.compile(r"</?score>", re.IGNORECASE)
-_NUMBER = re.compile(r"\s*[0-9]{1,4}(?:\.[0-9]{1,4})?\s*")
-_THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+_OPEN = r"<\s*feedback(?:\s[^<>]*)?>"
+_TAG = re.compile(rf"{_OPEN}|<\s*/\s*feedback\s*>", re.IGNORECASE)
+_BLOCK = re.compile(rf"{_OPEN}((?:(?!{_OPEN}).)*?)<\s*/\s*feedback\s*>", re.DOTALL | re.IGNORECASE)
+_SCORE_TAG = re.compile(r"<\s*score(?:\s[^<>]*)?>|<\s*/\s*score\s*>", re.IGNORECASE)
+_SCORE = re.compile(r"<\s*score(?:\s[^<>]*)?>(.*?)<\s*/\s*score\s*>(\s*/\s*[0-9]+)?", re.DOTALL | re.IGNORECASE)
+_BOLD_TAG = re.compile(r"\*\*\s*(<\s*/?\s*(?:feedback|score)\b[^<>]*>)\s*\*\*", re.IGNORECASE)
+_ESCAPED_TAG = re.compile(r"&lt;\s*feedback\b", re.IGNORECASE)
+_SCORE_LINE = re.compile(r"[\s*_#]*score[\s*_]*[:=](.*)", re.DOTALL | re.IGNORECASE)
+# Spelled in letters, as `prompts.harmless` keeps it out of what a judge may quote.
+_FIELD = re.compile(r"[\"']\s*feedback\s*\\?[\"']\s*:", re.IGNORECASE)
+_NUMBER = re.compile(r"\+?([0-9]{1,4}(?:\.[0-9]{1,4})?)\.?(?:\s*(?:/|out\s+of)\s*([0-9]{1,4})\.?)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,53 +60,124 @@ def json_schema(rubric: Rubric | None) -> dict[str, Any]:
     }
 
 
-def parse(text: str, form: Literal["tags", "json_schema"], rubric: Rubric | None = None) -> Verdict | Unusable:
-    """The feedback in a judge's text, exactly one, and the numbers that a rubric asks for."""
-    text = _THINKING.sub("", text)
+def parse(
+    text: str, form: Literal["tags", "json_schema"], rubric: Rubric | None = None, *, cut: bool = False
+) -> Verdict | Unusable:
+    """The feedback in a judge's text, exactly one, and the numbers that a rubric asks for.
+
+    `cut`: the token limit ended the text. Then it counts only if, the thinking aside, it is what was asked for from its
+    first to its last character: anything else may be a draft.
+    """
+    text = text.strip().lstrip("\ufeff")
+    if form == "json_schema":
+        text = mended(text)
+        answers = [(found.start, found.end) for found in objects(text) if "feedback" in found.value]
+    else:
+        text = _with_plain_tags(text)
+        answers = [match.span() for match in _BLOCK.finditer(text)]
+    answer, unfinished = without_thinking(text, answers)
+    read = _read(answer, form, rubric, cut)
+    if not isinstance(read, Unusable) and not (cut and unfinished):
+        return read
+    if cut:
+        return Unusable("token_limit", "the token limit, judge.max_tokens, cut it")
+    if unfinished:
+        return Unusable("unparseable", "it ended within its thinking")
+    return read
+
+
+def _read(text: str, form: Literal["tags", "json_schema"], rubric: Rubric | None, cut: bool) -> Verdict | Unusable:
     if not text.strip():
         return Unusable("empty", "it was empty")
-    read = _from_json(text, rubric) if form == "json_schema" else _from_tags(text, rubric)
+    read = _from_json(text, rubric, cut) if form == "json_schema" else _from_tags(text, rubric, cut)
     if isinstance(read, Unusable):
         return read
-    feedback, numbers = read
-    if not feedback.strip():
+    feedback, numbers = _visible(read[0]), read[1]
+    if not feedback:
         return Unusable("empty", "the feedback was empty")
     if rubric is None:
-        return Verdict(feedback.strip(), None)
+        return Verdict(feedback, None)
     if len(numbers) != rubric.scores:
         return Unusable("unparseable", f"it held {len(numbers)} scores and not {rubric.scores}")
     if not all(rubric.lowest <= number <= rubric.highest for number in numbers):
         return Unusable("unparseable", f"a score was not from {rubric.lowest} to {rubric.highest}")
-    return Verdict(feedback.strip(), sum(numbers) / len(numbers))
+    return Verdict(feedback, sum(numbers) / len(numbers))
 
 
-def _from_json(text: str, rubric: Rubric | None) -> tuple[str, list[float]] | Unusable:
-    fields = set(json_schema(rubric)["properties"])
+def _from_json(text: str, rubric: Rubric | None, cut: bool) -> tuple[str, list[float]] | Unusable:
+    fields = " and ".join(sorted(json_schema(rubric)["properties"]))
     try:
-        value = json.loads(text)
+        value = whole(text)
     except (ValueError, RecursionError):
-        return Unusable("unparseable", "it was no JSON")
-    if not isinstance(value, dict) or set(value) != fields or not isinstance(value["feedback"], str):
-        return Unusable("unparseable", f"it was no object with {' and '.join(sorted(fields))}")
-    numbers = value.get("scores", [])
-    if not isinstance(numbers, list) or not all(type(number) in (int, float) for number in numbers):
-        return Unusable("unparseable", "its scores were no list of numbers")
-    return value["feedback"], numbers
-
-
-def _from_tags(text: str, rubric: Rubric | None) -> tuple[str, list[float]] | Unusable:
-    blocks = _BLOCK.findall(text)
-    if len(blocks) != 1 or len(_TAG.findall(text)) != 2:
-        return Unusable("unparseable", "it did not hold exactly one <feedback> ... </feedback>")
+        found = [] if cut else [found.value for found in objects(text) if "feedback" in found.value]
+        if not found:
+            return Unusable("unparseable", "it was no JSON")
+        if any(other != found[0] for other in found):
+            return Unusable("unparseable", "it held several objects with feedback")
+        value = found[0]
+    if not isinstance(value, dict) or not isinstance(value.get("feedback"), str) or not _FIELD.search(text):
+        return Unusable("unparseable", f"it was no object with {fields}")
     if rubric is None:
-        return blocks[0], []
+        return value["feedback"], []
+    given = [value[name] for name in ("scores", "score") if name in value]
+    if len(given) != 1:
+        return Unusable("unparseable", f"it was no object with {fields}")
+    numbers = [_number(number, rubric) for number in (given[0] if isinstance(given[0], list) else given)]
+    known = [number for number in numbers if number is not None]
+    if len(known) < len(numbers):
+        return Unusable("unparseable", "its scores were no list of numbers")
+    return value["feedback"], known
+
+
+def _from_tags(text: str, rubric: Rubric | None, cut: bool) -> tuple[str, list[float]] | Unusable:
+    blocks = _BLOCK.findall(text)
+    said = {block.strip() for block in blocks}
+    # A single word beside the feedback stands between tags that are spoken of: "between <feedback> and </feedback>".
+    said = {block for block in said if len(block.split()) > 1} or said
+    if len(said) != 1 or len(_TAG.findall(text)) != 2 * len(blocks):
+        return Unusable("unparseable", "it did not hold exactly one <feedback> ... </feedback>")
+    if cut and _SCORE.sub("", _BLOCK.sub("", text)).strip():
+        return Unusable("unparseable", "it went on behind the feedback")
+    (feedback,) = said
+    if rubric is None:
+        return feedback, []
     # A score within the feedback may be a quotation of the attempt.
-    if _SCORE_TAG.search(blocks[0]):
+    if _SCORE_TAG.search(feedback):
         return Unusable("unparseable", "a <score> stood within the feedback")
-    scores = _SCORE.findall(text)
-    if len(_SCORE_TAG.findall(text)) != 2 * len(scores) or not all(map(_NUMBER.fullmatch, scores)):
+    written = ["".join(score) for score in _SCORE.findall(text)]
+    line = _SCORE_LINE.fullmatch(_BLOCK.split(text)[-1])
+    if not written and line and rubric.scores == 1:
+        written = [line[1]]
+    scores = [_number(score, rubric) for score in written]
+    known = [score for score in scores if score is not None]
+    if len(known) < len(scores) or len(_SCORE_TAG.findall(text)) != 2 * len(_SCORE.findall(text)):
         return Unusable("unparseable", "a <score> ... </score> held no number")
-    return blocks[0], [float(score) for score in scores]
+    return feedback, known
+
+
+def _with_plain_tags(text: str) -> str:
+    """The text with tags as they were asked for, where a judge or its endpoint dressed them up."""
+    if _ESCAPED_TAG.search(text) and not _TAG.search(text):
+        text = html.unescape(text)
+    return _BOLD_TAG.sub(r"\1", text)
+
+
+def _number(value: object, rubric: Rubric) -> float | None:
+    """A score as judges write it: 8, 8.5, "8", 8/10, 8 out of 10, **8**; None where it is none."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, str):
+        return None
+    match = _NUMBER.fullmatch(unicodedata.normalize("NFKC", value).strip(" \t\n*_`"))
+    if match is None or (match[2] is not None and int(match[2]) != rubric.highest):
+        return None
+    return float(match[1])
+
+
+def _visible(text: str) -> str:
+    """Feedback without control characters, which no judge means and no terminal or page should meet."""
+    lines = sound(text).replace("\r\n", "\n")
+    return "".join(c for c in lines if c in "\n\t" or unicodedata.category(c) != "Cc").strip()
 
 
 def check(feedback: str, problem: Problem, task: Task, max_words: int, leak: str) -> str | Unusable:

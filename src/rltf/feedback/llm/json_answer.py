@@ -1,0 +1,121 @@
+"""Finds the JSON object in a judge's text, and mends what models get wrong in writing one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+_DECODER = json.JSONDecoder(strict=False, object_pairs_hook=lambda pairs: _object(pairs))
+_MOST_OBJECTS = 200
+_FENCE = re.compile(r"```[ \t]*\w*[ \t]*\n(.*?)```", re.DOTALL)
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)(?=([A-Za-z]*))", re.DOTALL)
+_ESCAPED_COMMAND = re.compile(r"(?<!\\)\\\\[A-Za-z]{2}")
+# Commands of LaTeX that, behind a single backslash, begin as JSON writes a line break or a tab.
+_COMMANDS = re.compile(
+    "nabla|neg|neq|newline|nexists|ngeq|ngtr|nleq|nless|nmid|nonumber|not|notin|nparallel|nsubseteq|nsupseteq|"
+    "nearrow|nwarrow|tan|tanh|tau|tbinom|text|textbf|textit|textrm|texttt|textsf|tfrac|theta|therefore|thinspace|"
+    "tilde|times|to|top|triangle|triangleq"
+)
+_SHORT_COMMANDS = {"ne", "nu"}
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"' + r"|'((?:[^'\\]|\\.)*)'" + r"|,(?=\s*[}\]])", re.DOTALL)
+
+
+class Found(NamedTuple):
+    """An object in a text, and where it stands."""
+
+    start: int
+    end: int
+    value: dict[str, Any]
+
+
+def mended(text: str) -> str:
+    r"""The text with each backslash that is meant as one written as JSON writes it: LaTeX as models write it in JSON.
+
+    `\frac` holds what JSON takes for a form feed, `\theta` for a tab, `\nabla` for a line break; `\cdot` is no JSON.
+    """
+    escapes = _ESCAPED_COMMAND.search(text) is not None
+    in_double_quotes = '"feedback"' in text.lower()
+
+    def mend(match: re.Match[str]) -> str:
+        sign, letters = match[1], match[2]
+        if sign in ('"', "\\", "/") or len(sign) > 1:
+            return match[0]
+        if sign == "'":
+            return sign if in_double_quotes else match[0]
+        if sign in "nt":
+            command = sign + letters
+            # One who writes \\frac means a line break by \n; and a variable may stand alone at the start of a line.
+            short = command in _SHORT_COMMANDS and text[match.start() - 1 : match.start()] in (" ", "$", "(", "{")
+            return "\\" + match[0] if not escapes and (_COMMANDS.fullmatch(command) or short) else match[0]
+        if sign in "fr" and not letters:
+            return match[0]
+        return "\\" + match[0]
+
+    return _ESCAPE.sub(mend, text)
+
+
+def whole(text: str) -> object:
+    """What the text as a whole is, if it is JSON, or nearly; raises `ValueError` where it is neither."""
+    try:
+        value = _DECODER.decode(text.strip())
+    except ValueError:
+        value = _DECODER.decode(_tidied(text.strip()))
+    # Written as JSON twice, or as a list of one.
+    if isinstance(value, str):
+        value = _DECODER.decode(mended(value.strip()))
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def objects(text: str) -> list[Found]:
+    """The outermost objects in a text, in a fence or between words."""
+    found = list(_plain_objects(text))
+    if found:
+        return found
+    for fence in _FENCE.finditer(text):
+        try:
+            value = whole(fence[1])
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            found.append(Found(fence.start(), fence.end(), value))
+    return found
+
+
+def _plain_objects(text: str) -> Iterator[Found]:
+    start = text.find("{")
+    for _ in range(_MOST_OBJECTS):
+        if start < 0:
+            return
+        end = start + 1
+        try:
+            value, end = _DECODER.raw_decode(text, start)
+            yield Found(start, end, value)
+        except (ValueError, RecursionError):
+            pass
+        start = text.find("{", end)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object by its names in small letters; one with two values for a name says nothing."""
+    value: dict[str, Any] = {}
+    for name, item in pairs:
+        known = name.strip().lower()
+        if known in value and value[known] != item:
+            raise ValueError(f"{name} stands twice")
+        value[known] = item
+    return value
+
+
+def _tidied(text: str) -> str:
+    """Strings in single quotes in double ones, and no comma before a closing bracket."""
+
+    def tidy(match: re.Match[str]) -> str:
+        if match[0] == ",":
+            return ""
+        if match[1] is None:
+            return match[0]
+        return '"' + match[1].replace("\\'", "'").replace('"', '\\"') + '"'
+
+    return _STRING.sub(tidy, text)
