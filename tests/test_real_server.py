@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cli import SMALL, jsonl, rltf
+from command_line import SMALL, jsonl, rltf
 
 from rltf.config import BinaryMatrixConfig, JudgeConfig
 from rltf.feedback.llm import Endpoints, LLMSource
