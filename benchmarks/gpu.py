@@ -1,0 +1,270 @@
+"""What the engine `torch` does on a GPU: one script that makes every figure by itself.
+
+    python benchmarks/gpu.py --out gpu.json          # on a machine with a CUDA device, some five minutes
+    python benchmarks/gpu.py --toy --out toy.json    # the same at toy sizes on a CPU, to see that it runs
+
+Models have the shape of published ones and random weights: no hub is needed, and speed and memory do not depend on
+what a model knows. Each figure is told with the card and the versions that gave it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import statistics
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from rltf.builtin import builtin_directory
+from rltf.config import LoraConfig, TorchEngineConfig, TrainerConfig
+from rltf.engines.base import Joined
+from rltf.engines.torch.engine import torch_engine
+from rltf.types import Query, SamplingParams, Tokens, TrainingSample
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A model's sizes."""
+
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    key_value_heads: int
+    head: int
+    vocabulary: int
+    tied: bool
+
+
+SHAPES = {
+    "qwen3-4b": Shape(2560, 9728, 36, 32, 8, 128, 151_936, True),
+    "qwen3-0.6b": Shape(1024, 3072, 28, 16, 8, 128, 151_936, True),
+}
+TOY = Shape(64, 128, 2, 4, 2, 16, 1_000, True)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is done."""
+
+    group: int
+    prompt: int
+    completion: int
+    decode_prompts: int
+    decode_tokens: int
+    repeats: int
+
+
+FULL = Sizes(group=8, prompt=1024, completion=1024, decode_prompts=8, decode_tokens=128, repeats=3)
+SMALL = Sizes(group=4, prompt=24, completion=16, decode_prompts=2, decode_tokens=8, repeats=2)
+
+
+def make_model(shape: Shape, path: Path, device: str) -> Path:
+    """A directory with a model of random weights in bfloat16, and the built-in model's tokenizer."""
+    config = transformers.Qwen3Config(
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.key_value_heads,
+        head_dim=shape.head,
+        vocab_size=shape.vocabulary,
+        tie_word_embeddings=shape.tied,
+        max_position_embeddings=40_960,
+    )
+    torch.manual_seed(0)
+    with torch.device(device):
+        torch.set_default_dtype(torch.bfloat16)
+        model = transformers.Qwen3ForCausalLM(config)
+        torch.set_default_dtype(torch.float32)
+    model.save_pretrained(path)
+    transformers.AutoTokenizer.from_pretrained(builtin_directory()).save_pretrained(path)
+    return path
+
+
+def engine_of(path: Path, device: str, *, share: bool, lora: bool, tokens: int | None) -> Joined:
+    """The engine around a model."""
+    config = TorchEngineConfig(
+        model=str(path),
+        device="cuda" if device == "cuda" else "cpu",
+        dtype="bfloat16",
+        lora=LoraConfig(rank=16) if lora else None,
+        share_prefixes=share,
+        micro_batch_tokens=tokens,
+    )
+    return torch_engine(config, TrainerConfig(learning_rate=1e-5), 1.0)
+
+
+def tokens_of(rng: np.random.Generator, count: int) -> Tokens:
+    """Random tokens, none of which ends a turn."""
+    return tuple(int(token) for token in rng.integers(20, 120, size=count))
+
+
+def group_of(sizes: Sizes) -> list[TrainingSample]:
+    """A group of completions of one prompt, each with an advantage."""
+    rng = np.random.default_rng(0)
+    prompt = tokens_of(rng, sizes.prompt)
+    return [
+        TrainingSample(
+            prompt_tokens=prompt,
+            completion_tokens=tokens_of(rng, sizes.completion),
+            weights=np.full(sizes.completion, float(rng.normal()), dtype=np.float32),
+            loss="importance_sampling",
+            old_logprobs=np.full(sizes.completion, -11.0, dtype=np.float32),
+            component="policy",
+            rollout=i,
+            turn=0,
+        )
+        for i in range(sizes.group)
+    ]
+
+
+def seconds_of(work: Callable[[], object], repeats: int) -> float:
+    """The median of some runs after one to warm up, with the device's work done."""
+    times = []
+    for _ in range(repeats + 1):
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def update(path: Path, device: str, sizes: Sizes, *, lora: bool, share: bool, tokens: int | None) -> dict[str, float]:
+    """One group's gradient and optimiser step: tokens as an unshared batch has them, per second; peak memory."""
+    engine = engine_of(path, device, share=share, lora=lora, tokens=tokens)
+    batch = group_of(sizes)
+
+    def step() -> None:
+        engine.forward_backward(batch, float(sizes.group))
+        engine.optim_step(1e-5)
+
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    seconds = seconds_of(step, sizes.repeats)
+    count = sizes.group * (sizes.prompt + sizes.completion)
+    peak = torch.cuda.max_memory_allocated() / GIB if device == "cuda" else 0.0
+    engine.close()
+    return {"seconds": seconds, "tokens_per_second": count / seconds, "peak_gib": peak}
+
+
+def decode(path: Path, device: str, sizes: Sizes) -> dict[str, float]:
+    """New tokens per second of our sampler and of transformers' `generate`, same prompts, same lengths."""
+    engine = engine_of(path, device, share=True, lora=False, tokens=None)
+    model: Any = engine.learner.weights().model
+    rng = np.random.default_rng(1)
+    prompts = [tokens_of(rng, sizes.prompt) for _ in range(sizes.decode_prompts)]
+    seeds = list(range(len(prompts)))
+    engine.renderer.stop_tokens = (0,)
+    sampling = SamplingParams(max_tokens=sizes.decode_tokens)
+    count = sizes.decode_prompts * sizes.group * sizes.decode_tokens
+    ours = seconds_of(lambda: engine.generate(prompts, sizes.group, sampling, seeds), sizes.repeats)
+    ids = torch.tensor([prompt for prompt in prompts for _ in range(sizes.group)], device=model.device)
+
+    def plain() -> None:
+        with torch.inference_mode():
+            model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=True,
+                top_k=0,
+                max_new_tokens=sizes.decode_tokens,
+                min_new_tokens=sizes.decode_tokens,
+                pad_token_id=0,
+            )
+
+    theirs = seconds_of(plain, sizes.repeats)
+    engine.close()
+    return {
+        "rltf_tokens_per_second": count / ours,
+        "generate_tokens_per_second": count / theirs,
+        "ratio": theirs / ours,
+    }
+
+
+def agreement(device: str) -> dict[str, float]:
+    """The built-in model in float32: sampler, scorer and the CPU find the same log-probabilities."""
+    path = builtin_directory()
+    rng = np.random.default_rng(2)
+    prompts = [tokens_of(rng, length) for length in (5, 9, 9, 30)]
+    engines = {
+        name: torch_engine(TorchEngineConfig(model=str(path), device=name), TrainerConfig(), 1.0)  # type: ignore[arg-type]
+        for name in {device, "cpu"}
+    }
+    completions = engines[device].generate(prompts, 4, SamplingParams(max_tokens=24), [1, 2, 3, 4])
+    queries = [
+        Query(prompt_tokens=prompt, completion_tokens=completion.tokens)
+        for prompt, siblings in zip(prompts, completions, strict=True)
+        for completion in siblings
+    ]
+    sampled = [completion.logprobs for siblings in completions for completion in siblings]
+    found = {name: [answer.logprobs_T for answer in engine.answer(queries)] for name, engine in engines.items()}
+
+    def gap(one: list[Any], other: list[Any]) -> float:
+        return max(float(np.abs(a - b).max()) for a, b in zip(one, other, strict=True))
+
+    return {"sampler_to_scorer": gap(sampled, found[device]), "scorer_to_cpu": gap(found[device], found["cpu"])}
+
+
+def main() -> None:
+    """Runs every part; a part that fails is recorded with its reason, and the others go on."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--toy", action="store_true", help="toy sizes on a CPU")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    device = "cpu" if arguments.toy else "cuda"
+    sizes = SMALL if arguments.toy else FULL
+    figures: dict[str, Any] = {
+        "device": "toy" if arguments.toy else torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "sizes": {name: getattr(sizes, name) for name in Sizes.__slots__},
+    }
+
+    def part(name: str, work: Callable[[], Any]) -> None:
+        start = time.perf_counter()
+        try:
+            figures[name] = work()
+        except Exception as error:
+            figures[name] = {"failed": f"{type(error).__name__}: {str(error)[:300]}"}
+            traceback.print_exc()
+        gc.collect()
+        if device == "cuda":
+            torch.cuda.empty_cache()
+        arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
+        print(f"{name}: {figures[name]} ({time.perf_counter() - start:.0f} s)", flush=True)
+
+    part("agreement", lambda: agreement(device))
+    with tempfile.TemporaryDirectory() as directory:
+        for name, shape in SHAPES.items():
+            path = make_model(TOY if arguments.toy else shape, Path(directory) / name, device)
+            lora = name == "qwen3-4b"
+            how = "lora" if lora else "full"
+            for share in (True, False):
+                label = "shared" if share else "unshared"
+                part(
+                    f"{name} {how} update, prompt {label}",
+                    lambda path=path, lora=lora, share=share: update(  # type: ignore[misc]
+                        path, device, sizes, lora=lora, share=share, tokens=None if arguments.toy else 4096
+                    ),
+                )
+            part(f"{name} decoding", lambda path=path: decode(path, device, sizes))  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    main()
