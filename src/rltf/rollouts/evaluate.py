@@ -180,7 +180,7 @@ def _mean_and_interval(
     if len(groups) < 2:
         return float(share), None
     if share in (0.0, 1.0):
-        return float(share), 1.0 - 0.05 ** (1.0 / np.count_nonzero(made))
+        return float(share), 1.0 - 0.05 ** (1.0 / int(np.count_nonzero(made)))
     residuals = figures - share * made
     variance = len(groups) / (len(groups) - 1) * float((residuals**2).sum()) / made.sum() ** 2
     return float(share), 1.96 * math.sqrt(variance)
