@@ -83,7 +83,7 @@ def test_a_run_survives_a_bad_judge_and_its_replay_is_the_same_to_the_last_bit(
         assert server.keys == {f"Bearer {KEY}"}
     run = tmp_path / "run"
     turns = [turn for record in jsonl(run / "rollouts.jsonl") for turn in record["turns"]]
-    failures = [turn["feedback"] for turn in turns if turn["feedback"] and "failure" in turn["feedback"]]
+    failures = [turn["feedback"] for turn in turns if turn["feedback"] and turn["feedback"]["failure"]]
     assert {failure["cause"] for failure in failures} >= CAUSES
     # Every failure is counted with its cause, and none is a reward or a text.
     counted: Counter[str] = Counter()
@@ -93,7 +93,7 @@ def test_a_run_survives_a_bad_judge_and_its_replay_is_the_same_to_the_last_bit(
         counted.update({name.removeprefix("feedback/failed_"): int(value) for name, value in causes.items()})
     assert counted == Counter(failure["cause"] for failure in failures)
     for record in jsonl(run / "rollouts.jsonl"):
-        failed = "failure" in (record["turns"][-1]["feedback"] or {})
+        failed = bool((record["turns"][-1]["feedback"] or {}).get("failure"))
         assert (record["status"] == "feedback_failed") == failed
         for turn in record["turns"]:
             assert turn["score"]["reward"] == float(turn["score"]["correct"])
