@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from command_line import RECIPES, rltf
+from families.check import write_tiny
 
 from rltf.config.load import load_config
 from rltf.runs.estimate import estimate
@@ -135,6 +136,12 @@ def test_a_dry_run_finds_a_device_that_is_not_there_and_what_a_template_refuses(
     assert "log: 3 entries to train on" in left
     assert "1 of 4 rows cannot be used" in left
     assert "log: good" in left
+
+
+def test_a_dry_run_refuses_an_architecture_that_a_run_would_refuse(tokenizer: Any, tmp_path: Path) -> None:
+    write_tiny("rwkv", tokenizer, tmp_path / "tiny")
+    bad = rltf("train", "--dry-run", "engine.model=tiny", cwd=tmp_path, status=1)
+    assert "models of the kind rwkv cannot be sampled and trained here" in " ".join(bad.stdout.split())
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -142,10 +142,44 @@ def test_prefix_and_suffix_give_back_every_sequence(clustered: Clustered, budget
     for layout in micro_batches(sequences, clusters, budget):
         for row, member in enumerate(layout.members):
             cluster = layout.cluster_B[row]
-            prefix = layout.prefix_CP[cluster][layout.prefix_mask_CP[cluster] == 1]
+            prefix = layout.prefix_CP[cluster][: layout.prefix_length_B[row]]
             suffix = layout.suffix_BL[row][layout.suffix_mask_BL[row] == 1]
             assert (*prefix.tolist(), *suffix.tolist()) == tokens_of(sequences[member])
-            assert len(prefix) == layout.prefix_length_B[row]
+
+
+@given(CLUSTERED, st.integers(1, 120))
+def test_the_tokens_of_a_row_stand_side_by_side_up_to_the_right_edge(clustered: Clustered, budget: int) -> None:
+    sequences, clusters = clustered
+    for layout in micro_batches(sequences, clusters, budget):
+        for row, member in enumerate(layout.members):
+            length = len(tokens_of(sequences[member]))
+            padding = layout.mask_B.shape[1] - length
+            assert layout.mask_B[row].tolist() == [0] * padding + [1] * length
+
+
+def test_a_row_with_less_of_its_own_takes_the_end_of_its_prefix_along() -> None:
+    layout = lay_out(
+        [TokenSequence(prompt=(1, 2, 3), completion=(4,)), TokenSequence(prompt=(1, 2, 5, 6, 7), completion=(8,))],
+        [Cluster(prefix_length=2, members=(0, 1))],
+    )
+    assert layout.prefix_CP.tolist() == [[1, 2]]
+    assert layout.suffix_BL.tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
+    assert layout.prefix_length_B.tolist() == [0, 2]
+
+
+@given(CLUSTERED, st.integers(1, 120))
+def test_padding_is_made_of_the_sequences_own_first_token(clustered: Clustered, budget: int) -> None:
+    sequences, clusters = clustered
+    for layout in micro_batches(sequences, clusters, budget):
+        for row, member in enumerate(layout.members):
+            padding = layout.suffix_BL[row][layout.suffix_mask_BL[row] == 0]
+            assert set(padding.tolist()) <= {sequences[member].prompt[0]}
+
+
+@given(SEQUENCES)
+def test_layouts_of_equal_lengths_have_no_padding(sequences: list[TokenSequence]) -> None:
+    for layout in micro_batches(sequences, separate(sequences), 50, equal_lengths=True):
+        assert layout.mask_B.all()
 
 
 @given(CLUSTERED, st.integers(1, 120))

@@ -29,7 +29,7 @@ def dry_run(config: RunConfig, config_json: str) -> None:
     prompt_tokens = max(1, question // CHARACTERS_PER_TOKEN)
     console.print(_prices(config, count, prompt_tokens))
     checks.append(("device", _complaint(lambda: _device(config))))
-    checks.append(("model", _memory(console, config, prompt_tokens)))
+    checks.append(("model", _memory(console, config, prompt_tokens) or _complaint(lambda: _try_out(console, config))))
     # Where these fail, the same would be said again.
     if not any(complaint for name, complaint in checks if name in ("feedback", "model")):
         checks.append(("prompts", _complaint(lambda: _check_prompts(config))))
@@ -81,6 +81,13 @@ def _complaint(check: Callable[[], None]) -> str:
     except UserError as error:
         return str(error)
     return ""
+
+
+def _try_out(console: Console, config: RunConfig) -> None:
+    from rltf.engines.torch.architecture import try_architecture
+
+    for note in try_architecture(config.engine):
+        console.print(plain(f"model: {note}", "yellow"))
 
 
 def _prices(config: RunConfig, problems: int | None, question_tokens: int) -> Table:

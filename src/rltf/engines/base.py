@@ -77,6 +77,11 @@ class Learner(Protocol):
         """Optimiser steps taken so far."""
         ...
 
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of how this policy is sampled and trained, a line each."""
+        ...
+
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """Log-probabilities of completions, under the policy that each query names, at the temperature that is trained.
 
@@ -155,6 +160,11 @@ class Joined:
     def exact(self) -> bool:
         """See `Sampler`."""
         return self.sampler.exact
+
+    @property
+    def notes(self) -> list[str]:
+        """See `Learner`."""
+        return self.learner.notes
 
     def generate(
         self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seeds: Sequence[int]

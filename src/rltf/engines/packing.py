@@ -1,9 +1,12 @@
 """Sequences to padded arrays: prompts shared by several sequences once, micro-batches by token budget.
 
-A batch is laid out as `[prefix, padded right | suffix, padded left]`. Each cluster of sequences that begin
-alike has one row in the prefix arrays (axis C) and one row per sequence in the suffix arrays (axis B). The
-suffix holds at least the last prompt token, so it predicts every completion token, and completions end at
-the right edge, so that logits are needed for the last few columns alone.
+A batch is laid out in two blocks of columns, `[prefix | suffix]`. Each cluster of sequences that begin alike has one
+row in the prefix array (axis C), and every sequence one in the suffix array (axis B). The suffix of every row is as
+long as the longest needs: a row with less of its own takes the end of its prefix along. What a row reads of its prefix
+ends where its suffix begins. So all rows end at the right edge, and their tokens stand side by side without a column
+between, as in a pass over the sequence alone; only a sequence shorter than the suffix block is padded, on the left.
+A suffix holds at least the last prompt token, so it predicts every completion token, and completions end at the right
+edge, so that logits are needed for the last few columns alone.
 """
 
 from __future__ import annotations
@@ -42,18 +45,25 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The arrays of one forward pass. `P` prefix column, `L` suffix column."""
+    """The arrays of one forward pass. `P` prefix column, `L` suffix column.
+
+    For two sequences `abcd` and `abefgh` with the prefix `ab`, the suffix has four columns:
+
+        prefix_CP    suffix_BL    prefix_length_B    as the model sees it
+        a b          a b c d      0                  . . a b c d
+                     e f g h      2                  a b e f g h
+    """
 
     members: tuple[int, ...]
     """Which sequence each suffix row is, shape `[B]`."""
     cluster_B: IntArray
     """The prefix row of each suffix row."""
     prefix_CP: IntArray
-    prefix_mask_CP: IntArray
+    """Padded on the right, where no token before it looks."""
     suffix_BL: IntArray
     suffix_mask_BL: IntArray
     prefix_length_B: IntArray
-    """Tokens of the prefix of each suffix row, padding not counted."""
+    """How many tokens of its prefix each suffix row reads: its first ones."""
     completion_columns: int
     """The longest completion: completions end at the right edge of the suffix."""
 
@@ -66,7 +76,9 @@ class Layout:
     @property
     def mask_B(self) -> IntArray:
         """Attention mask over prefix and suffix columns, shape `[B, P + L]`."""
-        return np.concatenate([self.prefix_mask_CP[self.cluster_B], self.suffix_mask_BL], axis=1)
+        columns = np.arange(self.prefix_CP.shape[1])
+        reads_BP = columns >= self.prefix_CP.shape[1] - self.prefix_length_B[:, None]
+        return np.concatenate([reads_BP.astype(np.int64), self.suffix_mask_BL], axis=1)
 
 
 def unique(sequences: Sequence[TokenSequence]) -> tuple[list[TokenSequence], list[list[int]]]:
@@ -119,11 +131,14 @@ def micro_batches(
     clusters: Sequence[Cluster],
     token_budget: int,
     max_rows: int | None = None,
+    *,
+    equal_lengths: bool = False,
 ) -> list[Layout]:
     """Packs clusters into layouts of at most `token_budget` padded tokens and `max_rows` sequences.
 
     Sequences of similar length go together: a layout is closed early where one more cluster would leave
     more than `_MOST_PADDING` of it padding. One sequence that is too long alone still gets its layout.
+    With `equal_lengths` only sequences of the same length do, for models that padding would disturb.
     """
     lengths = [len(sequence.prompt) + len(sequence.completion) for sequence in sequences]
     row_limit = len(sequences) if max_rows is None else max_rows
@@ -138,6 +153,8 @@ def micro_batches(
             padded = (rows + len(piece.members)) * max(width, piece_width)
             padded += (len(batches[-1]) + 1) * max(prefix, piece.prefix_length)
             tight = padded <= _SMALL or (real + piece_real) >= (1 - _MOST_PADDING) * padded
+            if equal_lengths:
+                tight = piece_width == width and piece.prefix_length == prefix == 0
             if padded <= token_budget and rows + len(piece.members) <= row_limit and tight:
                 batches[-1].append(piece)
                 width, prefix = max(width, piece_width), max(prefix, piece.prefix_length)
@@ -167,24 +184,24 @@ def _even_pieces(cluster: Cluster, lengths: Sequence[int], token_budget: int, ro
 
 
 def lay_out(sequences: Sequence[TokenSequence], clusters: Sequence[Cluster]) -> Layout:
-    """The padded arrays of some clusters."""
-    prefixes = [sequences[cluster.members[0]].prompt[: cluster.prefix_length] for cluster in clusters]
-    prefix_CP, prefix_mask_CP = _pad(prefixes, left=False)
+    """The arrays of some clusters."""
     members = [i for cluster in clusters for i in cluster.members]
     cluster_B = np.array([c for c, cluster in enumerate(clusters) for _ in cluster.members], dtype=np.int64)
-    suffixes = [
-        (sequences[i].prompt + sequences[i].completion)[clusters[c].prefix_length :]
-        for i, c in zip(members, cluster_B, strict=True)
-    ]
-    suffix_BL, suffix_mask_BL = _pad(suffixes, left=True)
+    rows = [sequences[i].prompt + sequences[i].completion for i in members]
+    width = max(len(row) - clusters[c].prefix_length for row, c in zip(rows, cluster_B, strict=True))
+    reads_B = np.array([max(0, len(row) - width) for row in rows], dtype=np.int64)
+    own_B = np.array([min(len(row), width) for row in rows])
+    # A prefix that nobody reads to its end is not computed to its end.
+    most = int(reads_B.max())
+    firsts = [sequences[cluster.members[0]].prompt for cluster in clusters]
+    prefixes = [prompt[: min(c.prefix_length, most)] for prompt, c in zip(firsts, clusters, strict=True)]
     return Layout(
         members=tuple(members),
         cluster_B=cluster_B,
-        prefix_CP=prefix_CP,
-        prefix_mask_CP=prefix_mask_CP,
-        suffix_BL=suffix_BL,
-        suffix_mask_BL=suffix_mask_BL,
-        prefix_length_B=np.array([clusters[c].prefix_length for c in cluster_B], dtype=np.int64),
+        prefix_CP=_padded(prefixes, [prompt[0] for prompt in firsts], left=False),
+        suffix_BL=_padded([row[-width:] for row in rows], [row[0] for row in rows], left=True),
+        suffix_mask_BL=(np.arange(width) >= width - own_B[:, None]).astype(np.int64),
+        prefix_length_B=reads_B,
         completion_columns=max(len(sequences[i].completion) for i in members),
     )
 
@@ -205,12 +222,11 @@ def _common_length(a: Tokens, b: Tokens, limit: int) -> int:
     return limit
 
 
-def _pad(rows: Sequence[Tokens], *, left: bool) -> tuple[IntArray, IntArray]:
+def _padded(rows: Sequence[Tokens], filling: Sequence[int], *, left: bool) -> IntArray:
+    """Rows of equal length. Each is filled up with an ordinary token of its own sequence: what a model makes of padding
+    is masked, but a padding token's embedding can be zero, of which some models take a root in the backward pass."""
     columns = max(map(len, rows))
-    tokens = np.zeros((len(rows), columns), dtype=np.int64)
-    mask = np.zeros((len(rows), columns), dtype=np.int64)
+    tokens = np.repeat(np.array(filling, dtype=np.int64)[:, None], columns, axis=1)
     for i, row in enumerate(rows):
-        where = slice(columns - len(row), columns) if left else slice(0, len(row))
-        tokens[i, where] = row
-        mask[i, where] = 1
-    return tokens, mask
+        tokens[i, slice(columns - len(row), None) if left else slice(len(row))] = row
+    return tokens

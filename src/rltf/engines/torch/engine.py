@@ -18,6 +18,7 @@ class TorchSampler:
 
     def __init__(self, config: TorchEngineConfig, learner: TorchLearner) -> None:
         self._config, self._renderer, self._token_budget = config, learner.renderer, learner.token_budget
+        self._batching = learner.batching
         self.take(learner.weights())
 
     @property
@@ -44,7 +45,7 @@ class TorchSampler:
             sampling,
             seeds,
             stop_tokens=self._renderer.stop_tokens,
-            share=self._config.share_prefixes,
+            batching=self._batching,
             token_budget=self._token_budget,
             decode_batch=self._config.decode_batch,
         )

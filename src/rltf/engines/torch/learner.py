@@ -17,9 +17,11 @@ from safetensors.torch import load_file, save_file
 from rltf.config import PromptsConfig, TorchEngineConfig, TrainerConfig
 from rltf.engines.base import Weights
 from rltf.engines.losses import TokenBatch, entropy, token_loss
-from rltf.engines.packing import Layout, TokenSequence, micro_batches, right_align, separate, share_prefixes, unique
+from rltf.engines.packing import Layout, TokenSequence, right_align, unique
+from rltf.engines.torch.adapters import merged
 from rltf.engines.torch.forward import completion_logits, token_logprobs
 from rltf.engines.torch.model import load_model, load_weights
+from rltf.engines.torch.self_check import check_batching
 from rltf.support.errors import UserError
 from rltf.text.renderer import Renderer
 from rltf.types import Answer, FloatArray, Policy, Query, TokenDistributions, TrainingSample
@@ -54,6 +56,8 @@ class TorchLearner:
         self.renderer: Renderer = loaded.renderer
         self.max_tokens = loaded.max_tokens
         self.version = 0
+        checked = check_batching(self._model, config.model, config.share_prefixes, self.max_tokens)
+        self.batching, self.notes = checked.batching, list(checked.notes)
         self._trainable = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
         self._max_grad_norm = optimizer.max_grad_norm
         self._optimizer = torch.optim.AdamW(
@@ -83,7 +87,7 @@ class TorchLearner:
             [TokenSequence(prompt=query.prompt_tokens, completion=query.completion_tokens) for query in queries]
         )
         answers: dict[int, Answer] = {}
-        for layout in self._layouts(pairs):
+        for layout in self.batching.layouts(pairs, self.token_budget):
             logits, tokens = completion_logits(model, layout, self._device, self._temperature)
             logprobs = token_logprobs(logits, tokens).cpu().numpy()
             most = max(queries[place].top for member in layout.members for place in places[member])
@@ -153,7 +157,7 @@ class TorchLearner:
         if self._config.gradient_checkpointing:
             # Only in training mode are activations recomputed; dropout is off in either.
             self._model.train()
-        for layout in self._layouts(sequences):
+        for layout in self.batching.layouts(sequences, self.token_budget):
             # Several samples may have the same tokens: each has its own weights on the same row.
             rows = [(row, samples[place]) for row, member in enumerate(layout.members) for place in places[member]]
             loss = self._micro_batch_loss(layout, rows, totals) / normalizer
@@ -282,11 +286,7 @@ class TorchLearner:
 
     def export(self, path: Path) -> None:
         """Writes model and tokenizer in the ordinary Hugging Face format, adapters merged."""
-        model = self._model
-        if self._config.lora is not None:
-            import copy
-
-            model = copy.deepcopy(model).merge_and_unload()
+        model = self._model if self._config.lora is None else merged(self._model)
         model.save_pretrained(path)
         self._tokenizer.save_pretrained(path)
 
@@ -294,10 +294,6 @@ class TorchLearner:
         """Lets go of the model."""
         self._model = self._initial = self._average = None
         self._trainable = {}
-
-    def _layouts(self, sequences: Sequence[TokenSequence]) -> list[Layout]:
-        clusters = share_prefixes(sequences) if self._config.share_prefixes else separate(sequences)
-        return micro_batches(sequences, clusters, self.token_budget)
 
     def _aligned(self, rows: Sequence[NDArray[Any]], columns: int) -> torch.Tensor:
         return torch.from_numpy(right_align(rows, columns)).to(self._device)

@@ -68,9 +68,7 @@ def memory(config: RunConfig, prompt_tokens: int) -> Memory:
         )
     # Adapters are kept in float32 by peft, whatever the model is.
     trained_width = 4 if engine.lora is not None else width
-    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    cache_per_token = 2 * text.num_hidden_layers * heads * head * width
+    cache_per_token = width * sum(map(_keys_and_values, _layers(text)))
     longest = prompt_tokens * 2 * config.horizon + config.horizon * config.rollout.max_new_tokens
     longest = min(longest, int(getattr(text, "max_position_embeddings", longest)))
     budget = engine.micro_batch_tokens or (2048 if pick_device(engine.device).type == "cpu" else 16384)
@@ -90,6 +88,20 @@ def memory(config: RunConfig, prompt_tokens: int) -> Memory:
         training=tokens * (text.num_hidden_layers * kept + logits),
         reference=parameters * width if config.objective.kl_coefficient and engine.lora is None else 0,
     )
+
+
+def _layers(text: Any) -> list[Any]:
+    """The config of each layer, which may differ from the others'."""
+    own = getattr(text, "per_layer_config", None)
+    return [text] * text.num_hidden_layers if own is None else list(own)
+
+
+def _keys_and_values(layer: Any) -> int:
+    """Numbers that a layer remembers of a token. A layer with states alone has no heads, and remembers none."""
+    query_heads = getattr(layer, "num_attention_heads", 0)
+    heads = getattr(layer, "num_key_value_heads", None) or query_heads
+    head = getattr(layer, "head_dim", None) or layer.hidden_size // max(query_heads, 1)
+    return 2 * int(heads) * int(head)
 
 
 def _is_target(name: str, targets: str | list[str]) -> bool:

@@ -14,8 +14,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from rltf.builtin import builtin_directory
-from rltf.config import LoraConfig, PromptsConfig, TorchEngineConfig
+from rltf.config import PromptsConfig, TorchEngineConfig
 from rltf.config.engines import BUILTIN, SMOLLM2
+from rltf.engines.torch.adapters import add_adapters
 from rltf.engines.torch.pretrained import gguf_directory, is_gguf, smollm2_directory
 from rltf.support.errors import UserError
 from rltf.support.hub import copies_alone_without_hub
@@ -161,7 +162,7 @@ def load_model(config: TorchEngineConfig, prompts: PromptsConfig | None = None) 
     if not renderer.stop_tokens:
         raise UserError(f"engine.model={config.model}: its tokenizer and template end no turn, so no answer could end")
     if config.lora is not None:
-        model = _add_adapters(model, config.lora)
+        model = add_adapters(model, config.lora)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable()
         model.enable_input_require_grads()
@@ -224,26 +225,6 @@ def _stop_tokens(tokenizer: Any, generation: Any) -> list[int]:
     configured = generation.eos_token_id if generation is not None else None
     ids = [tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])]
     return list(dict.fromkeys(token for token in ids if token is not None))
-
-
-def _add_adapters(model: Any, lora: LoraConfig) -> Any:
-    try:
-        import peft
-    except ImportError as error:
-        raise UserError("engine.lora needs the peft package; install rltf with its `lora` extra") from error
-    try:
-        return peft.get_peft_model(
-            model,
-            peft.LoraConfig(
-                r=lora.rank,
-                lora_alpha=lora.alpha,
-                target_modules=lora.target_modules,
-                lora_dropout=0.0,
-                task_type="CAUSAL_LM",
-            ),
-        )
-    except ValueError as error:
-        raise UserError(f"engine.lora.target_modules: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

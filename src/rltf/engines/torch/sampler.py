@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicLayer
 
-from rltf.engines.packing import Layout, TokenSequence, micro_batches, separate, share_prefixes
-from rltf.engines.torch.forward import forward, to_device
+from rltf.engines.packing import Layout, TokenSequence
+from rltf.engines.torch.batching import Batching
+from rltf.engines.torch.caches import STATES, find_cache, reserve, take_rows
+from rltf.engines.torch.forward import forward, run, to_device
 from rltf.support.errors import UserError
 from rltf.support.seeds import derive_seed
 from rltf.types import Completion, Finish, FloatArray, SamplingParams, Tokens
@@ -30,7 +31,7 @@ def generate(
     seeds: Sequence[int],
     *,
     stop_tokens: Sequence[int],
-    share: bool,
+    batching: Batching,
     token_budget: int,
     decode_batch: int,
 ) -> list[list[Completion]]:
@@ -41,10 +42,9 @@ def generate(
     """
     uniforms = np.stack([_uniforms(seed, n, sampling.max_tokens) for seed in seeds])
     sequences = [TokenSequence(prompt=prompt) for prompt in prompts]
-    clusters = share_prefixes(sequences) if share else separate(sequences)
     stops = torch.tensor(list(stop_tokens), device=device)
     results: list[list[Completion]] = [[] for _ in prompts]
-    for layout in micro_batches(sequences, clusters, token_budget, max_rows=max(1, decode_batch // n)):
+    for layout in batching.layouts(sequences, token_budget, max_rows=max(1, decode_batch // n)):
         for first in range(0, n, decode_batch):  # Once, unless one prompt alone has more samples than that.
             part = uniforms[list(layout.members), first : first + decode_batch]
             output = forward(model, layout, device, keep=1, with_cache=True)
@@ -79,10 +79,11 @@ class _Decoder:
         self._model, self._stops, self._sampling = model, stops, sampling
         self._uniform_RT = uniform_RT
         self._logits_AV = prefilled.logits[:, -1].repeat_interleave(n, dim=0)
-        self._cache: Cache = prefilled.past_key_values
-        self._cache.batch_repeat_interleave(n)
-        _reserve(self._cache, sampling.max_tokens)
         mask_BL = to_device(layout.mask_B, device)
+        self._cache_name, self._cache = find_cache(prefilled)
+        if n > 1:
+            take_rows(self._cache, torch.arange(len(mask_BL), device=device).repeat_interleave(n))
+        reserve(self._cache)
         self._position_A = mask_BL.sum(dim=1).repeat_interleave(n)
         room = torch.ones((len(mask_BL), sampling.max_tokens), dtype=mask_BL.dtype, device=device)
         self._columns = mask_BL.shape[1]
@@ -145,16 +146,18 @@ class _Decoder:
             keep = self._live_A.nonzero().squeeze(-1)
             self._row_A, self._live_A = self._row_A[keep], self._live_A[keep]
             self._position_A, self._mask_AL = self._position_A[keep], self._mask_AL[keep]
-            self._cache.batch_select_indices(keep)
+            take_rows(self._cache, keep)
 
     def _advance(self, token_A: Tensor, step: int) -> None:
-        self._logits_AV = self._model(
+        self._logits_AV = run(
+            self._model,
+            keep=1,
             input_ids=token_A.unsqueeze(-1),
-            attention_mask=self._mask_AL[:, : self._columns + step + 1],
+            # A state holds no padding any more: there is nothing to mask.
+            attention_mask=None if self._cache_name == STATES else self._mask_AL[:, : self._columns + step + 1],
             position_ids=(self._position_A + step).unsqueeze(-1),
-            past_key_values=self._cache,
+            **{self._cache_name: self._cache},
             use_cache=True,
-            logits_to_keep=1,
         ).logits[:, -1]
 
 
@@ -167,47 +170,3 @@ def _inverse_cdf(logprobs_AV: Tensor, uniform_A: Tensor) -> Tensor:
         return token_A
     # Rounding can lift the threshold to the total: the most likely token then stands in.
     return torch.where(token_A < logprobs_AV.shape[-1], token_A, logprobs_AV.argmax(dim=-1))
-
-
-class _ReservedLayer(DynamicLayer):
-    """A cache layer with room for the tokens to come, so that a new token copies only itself."""
-
-    def __init__(self, layer: DynamicLayer, room: int) -> None:
-        super().__init__()
-        assert layer.keys is not None and layer.values is not None
-        self.lazy_initialization(layer.keys, layer.values)
-        self._length = layer.keys.shape[-2]
-        self._adopt(layer.keys, layer.values, room)
-
-    def _adopt(self, keys: Tensor, values: Tensor, room: int) -> None:
-        shape = (*keys.shape[:-2], self._length + room, keys.shape[-1])
-        value_shape = (*shape[:-1], values.shape[-1])
-        self._room = room
-        self._keys, self._values = keys.new_empty(shape), values.new_empty(value_shape)
-        self._keys[..., : self._length, :] = keys
-        self._values[..., : self._length, :] = values
-        self._narrow()
-
-    def _narrow(self) -> None:
-        self.keys = self._keys[..., : self._length, :]
-        self.values = self._values[..., : self._length, :]
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        end = self._length + key_states.shape[-2]
-        self._keys[..., self._length : end, :] = key_states
-        self._values[..., self._length : end, :] = value_states
-        self._room -= end - self._length
-        self._length = end
-        self._narrow()
-        return self.keys, self.values
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        self._adopt(self.keys[indices], self.values[indices], self._room)
-
-
-def _reserve(cache: Cache, room: int) -> None:
-    """Gives the plain layers of a cache room for `room` more tokens; other kinds stay as they are."""
-    cache.layers = [
-        _ReservedLayer(layer, room) if type(layer) is DynamicLayer and layer.is_initialized else layer
-        for layer in cache.layers
-    ]

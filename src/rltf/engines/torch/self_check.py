@@ -1,0 +1,138 @@
+"""At load, a model's batches are compared with plain passes over one sequence at a time.
+
+Architectures differ in what they make of padding, of windows, and of a cache that is copied; one that does not do what
+is asked of it gives wrong log-probabilities in silence, to sampler and trainer alike, so that no gap between them shows
+it. The check costs a few short passes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from rltf.engines.packing import TokenSequence
+from rltf.engines.torch.batching import Batching
+from rltf.engines.torch.caches import refuse_states
+from rltf.engines.torch.forward import completion_logits, token_logprobs
+from rltf.engines.torch.sampler import generate
+from rltf.support.errors import UserError
+from rltf.types import FloatArray, SamplingParams, Tokens
+
+_MOST_OFF = {torch.float32: 1e-3, torch.bfloat16: 0.15}
+"""How far log-probabilities of a sequence may differ from a plain pass's in the mean, in nats: rounding, that is."""
+_SHORT = 16
+_MOST_WORK = {"cpu": 2e12, "cuda": 1e15, "mps": 2e13}
+"""Floating-point operations that the check may take: a few seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What the check found."""
+
+    batching: Batching
+    notes: tuple[str, ...]
+    """What a user should know, a line each."""
+
+
+def window(config: Any) -> int | None:
+    """The smallest number of tokens that some layer of a model looks back, where that is limited."""
+    text = config.get_text_config()
+    names = ("sliding_window", "attention_chunk_size", "window_size", "attention_window_size", "local_attention")
+    found = [value for name in names if isinstance(value := getattr(text, name, None), int) and value > 0]
+    return min(found, default=None)
+
+
+def check_batching(model: Any, name: str, share: bool, max_tokens: int) -> Checked:
+    """The fastest way of batching that gives what plain passes give; raises `UserError` where none does.
+
+    Args:
+        model: on its device, in evaluation mode.
+        name: what `engine.model` says.
+        share: whether prefixes may be shared at all.
+        max_tokens: the longest sequence that the model takes.
+    """
+    kind = model.config.model_type
+    prompts, notes = _prompts(model, max_tokens)
+    reasons: list[str] = []
+    for batching in Batching if share else (Batching.PADDED, Batching.EQUAL):
+        try:
+            if batching is Batching.SHARED:
+                refuse_states(model.config)
+            off = _gap(model, prompts, batching)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            # Every architecture has errors of its own for what it does not do.
+            reasons.append((str(error).strip() or type(error).__name__).splitlines()[0])
+            continue
+        if off > _MOST_OFF[model.dtype]:
+            reasons.append(f"log-probabilities would be off by {off:.2g} nats")
+            continue
+        if batching is Batching.PADDED and reasons:
+            notes.append(f"prefixes are not shared, as models of the kind {kind} do not allow it: {reasons[0]}")
+        if batching is Batching.EQUAL:
+            notes.append(f"only sequences of equal length are batched, as a {kind} allows no padding: {reasons[-1]}")
+        return Checked(batching=batching, notes=tuple(notes))
+    raise UserError(f"engine.model={name}: models of the kind {kind} cannot be sampled and trained here: {reasons[-1]}")
+
+
+def _prompts(model: Any, max_tokens: int) -> tuple[list[Tokens], list[str]]:
+    """Two that begin alike, beyond the model's window if that is affordable, and a short one; all of other lengths."""
+    notes: list[str] = []
+    stem = _SHORT
+    reach = window(model.config)
+    if reach is not None:
+        work = 2.0 * sum(p.numel() for p in model.parameters()) * 6 * (reach + _SHORT)
+        if work <= _MOST_WORK[model.device.type] and reach + 2 * _SHORT <= max_tokens:
+            stem = reach + _SHORT // 2
+        elif reach < max_tokens:
+            notes.append(f"the check at load did not go beyond the model's window of {reach:,} tokens")
+    rng = np.random.default_rng(0)
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    stem = max(2, min(stem, max_tokens - _SHORT))
+    tokens = [tuple(rng.integers(0, vocabulary, size=size).tolist()) for size in (stem, 3, 7, 5)]
+    return [tokens[0] + tokens[1], tokens[0] + tokens[2], tokens[3]], notes
+
+
+def _gap(model: Any, prompts: list[Tokens], batching: Batching) -> float:
+    """The largest mean difference of a sequence's log-probabilities, by sampler and by scorer, from a plain pass's."""
+    device = model.device
+    # Every second token ends a completion: rows leave the batch, as they do in a run.
+    groups = generate(
+        model,
+        device,
+        prompts,
+        2,
+        SamplingParams(max_tokens=6),
+        range(len(prompts)),
+        stop_tokens=range(0, model.get_input_embeddings().weight.shape[0], 2),
+        batching=batching,
+        token_budget=1 << 20,
+        decode_batch=len(prompts) * 2,
+    )
+    sampled = [(prompt, c) for prompt, group in zip(prompts, groups, strict=True) for c in group]
+    sequences = [TokenSequence(prompt=prompt, completion=c.tokens) for prompt, c in sampled]
+    with torch.no_grad():
+        plain = [_plain(model, sequence) for sequence in sequences]
+        gaps = [_mean(c.logprobs, logprobs) for (_, c), logprobs in zip(sampled, plain, strict=True)]
+        for layout in batching.layouts(sequences, 1 << 20):
+            scored = token_logprobs(*completion_logits(model, layout, device, 1.0)).cpu().numpy()
+            for row, member in enumerate(layout.members):
+                gaps.append(_mean(scored[row, -len(sequences[member].completion) :], plain[member]))
+    return max(gaps)
+
+
+def _plain(model: Any, sequence: TokenSequence) -> FloatArray:
+    """Log-probabilities of the completion by one pass over the whole sequence, without mask, cache or positions."""
+    tokens = torch.tensor([[*sequence.prompt, *sequence.completion]], device=model.device)
+    logits = model(input_ids=tokens).logits[:, len(sequence.prompt) - 1 : -1].float()
+    logprobs: FloatArray = token_logprobs(logits, tokens[:, len(sequence.prompt) :])[0].cpu().numpy()
+    return logprobs
+
+
+def _mean(a: FloatArray, b: FloatArray) -> float:
+    off = float(np.abs(a - b).mean())
+    return off if np.isfinite(off) else float("inf")
