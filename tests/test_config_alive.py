@@ -12,7 +12,8 @@ import pytest
 from pydantic import BaseModel
 
 from rltf.config import CodeConfig, JudgeConfig, PuzzleConfig, RowsConfig, RunConfig, TokenDistillationConfig
-from rltf.config.load import _members, apply_override, validate_config
+from rltf.config.load import apply_override, validate_config
+from rltf.config.variants import members
 from rltf.feedback.llm import Endpoints
 from rltf.runs.build import build_engine, build_task, build_trainer
 from rltf.runs.directory import RunDir
@@ -185,10 +186,10 @@ BESIDE: dict[str, tuple[str, ...]] = {
 
 def fields(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, info in section.model_fields.items():
-        members = _members(info.annotation)
-        if not members or type(None) in getattr(info.annotation, "__args__", ()):
+        inner = members(info.annotation)
+        if not inner or type(None) in getattr(info.annotation, "__args__", ()):
             yield prefix + name
-        for member in members:
+        for member in inner:
             yield from fields(member, f"{prefix}{name}.")
 
 

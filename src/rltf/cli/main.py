@@ -187,6 +187,19 @@ def tasks() -> None:
 
 
 @app.command()
+def settings(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[SECTION | SECTION.FIELD]", help="By default, what sections there are.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print all of them, as docs/settings.md.")] = False,
+) -> None:
+    """Show what can be set: each setting's type, default and meaning."""
+    from rltf.cli.settings import settings_command
+
+    settings_command(name, markdown)
+
+
+@app.command()
 def validate(
     task: Annotated[str, typer.Argument(metavar="TASK", help="A name, my_task.py, my_rows.jsonl or a recipe.")],
     settings: Settings = None,

