@@ -468,9 +468,12 @@ def test_new_task_writes_files_that_validate_and_overwrites_none(rows: bool, tmp
     assert {path.name for path in tmp_path.iterdir()} == names
     assert all(name in done.stdout for name in names)
     rltf("validate", "my_sums.toml", "--problems", "10", cwd=tmp_path)
+    assert "problems: good" in rltf("train", "my_sums.toml", "--dry-run", cwd=tmp_path).stdout
     if not rows:
         assert "class MySums(SimpleTask)" in (tmp_path / "my_sums.py").read_text()
         rltf("validate", "my_sums.py", "task.settings.highest=20", "task.settings.train_size=30", cwd=tmp_path)
+        few = rltf("train", "my_sums.toml", "task.settings.highest=50", "--dry-run", cwd=tmp_path, status=1)
+        assert "problems: task.settings.train_size=10000" in few.stdout
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     refused = rltf("new-task", "my_sums", cwd=tmp_path, status=2)
     assert "exists already; choose another name or remove it" in refused.stderr

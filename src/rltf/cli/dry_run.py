@@ -14,6 +14,7 @@ from rltf.rollouts.episodes import load_fitting_log
 from rltf.runs.build import build_task, check_sources
 from rltf.runs.estimate import CHARACTERS_PER_TOKEN, Calls, estimate
 from rltf.runs.report import plain
+from rltf.runs.run import check_task
 from rltf.support.errors import UserError
 
 
@@ -46,6 +47,7 @@ def _task(config: RunConfig, console: Console) -> tuple[int | str, int]:
     try:
         task = build_task(config.task)
         print_left_out(console, task)
+        check_task(task)
         used = min(task.size("train"), config.trainer.steps * config.trainer.groups_per_batch)
         longest = max(len(task.problem("train", i).prompt) for i in (0, used - 1))
         return max(task.size("test"), task.size("validation")), longest + len(config.prompts.system or "")

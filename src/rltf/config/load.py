@@ -96,7 +96,13 @@ def _recipes_in(directory: Path) -> str:
         (tasks if "task" in data else methods if "objective" in data else common).append(path.stem)
     alone = tasks or methods
     if not common and not (tasks and methods):
-        return f"give one of its recipes ({', '.join(alone)})" if alone else "give a recipe, which is a TOML file"
+        within = sorted({path.parent.name for path in directory.glob("*/*.toml")})
+        if not alone and not within:
+            return "give a recipe, which is a TOML file"
+        deeper = f"recipes of a directory in it ({', '.join(within)})" if within else ""
+        return "give " + ", or ".join(
+            filter(None, [f"one of its recipes ({', '.join(alone)})" if alone else "", deeper])
+        )
     parts = [f"{name}.toml" for name in common]
     parts += [f"one {what} ({', '.join(names)})" for what, names in (("task", tasks), ("method", methods)) if names]
     return f"give files of it, one after the other: {', then '.join(parts)}"

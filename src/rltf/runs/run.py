@@ -100,7 +100,7 @@ class Run:
         config = begun_on(with_absolute_paths(config or RunConfig()), date.today())
         given = {"task": task, "engine": engine, "objective": objective, "feedback": feedback}
         tried = build_task(config.task) if task is None else task
-        _check_task(tried)
+        check_task(tried)
         check_sources(config, tried)
         if path is not None:
             RunDir.check_free(Path(path))
@@ -297,7 +297,7 @@ def refuse_without(directory: RunDir, given: Mapping[str, Any]) -> None:
             )
 
 
-def _check_task(task: Task) -> None:
+def check_task(task: Task) -> None:
     """Finds settings that give too few problems before a model is loaded or a directory is made."""
     for part in parts_of(task).values():
         # The first step draws from all over the split, so that this makes no problem that would not be made anyway.

@@ -15,7 +15,7 @@ from rltf.types import Problem
 class OwnTask(SimpleTask):
     """Sums of two numbers."""
 
-    highest = 99  # A setting: [task.settings] of the recipe sets it anew.
+    highest = 999  # A setting: [task.settings] of the recipe sets it anew.
 
     def generate(self, rng: Random) -> tuple[str, str]:
         """A question and its answer. Draw from `rng` alone, so that a seed always gives the same problems."""
