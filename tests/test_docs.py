@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
     path
-    for pattern in ("*.md", "docs/*.md", "recipes/**/*.md", "comparisons/*.md", "benchmarks/*.md")
+    for pattern in ("*.md", "docs/*.md", "recipes/**/*.md", "comparisons/*.md", "benchmarks/*.md", "src/rltf/**/*.md")
     for path in sorted(ROOT.glob(pattern))
 ]
 _LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)(#[^)\s]+)?\)")
@@ -56,6 +56,15 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_no_name_of_old_stands_there(path: Path) -> None:
     if path.name != "CHANGELOG.md":
         assert not _STALE.findall(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_files_of_the_code_that_are_named_are_there(path: Path) -> None:
+    if path.name != "CHANGELOG.md":
+        for name in re.findall(r"`(\w+/[\w/]+\.py)`", path.read_text(encoding="utf-8")):
+            assert (
+                (ROOT / name).exists() or (ROOT / "src" / "rltf" / name).exists() or (ROOT / "src" / name).exists()
+            ), name
 
 
 def test_the_map_names_every_document() -> None:
