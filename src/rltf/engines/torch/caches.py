@@ -72,25 +72,28 @@ def take_rows(cache: Cache, rows: Tensor) -> None:
         cache.reorder_cache(rows)  # Unlike the other, it is there for every kind of layer.
 
 
-def reserve(cache: Cache) -> None:
-    """Lets the plain layers of a cache grow by blocks, so that a new token copies only itself."""
+def reserve(cache: Cache, tokens: int) -> None:
+    """Lets the plain layers of a cache grow by blocks, up to `tokens` wide, so that a new token copies only itself."""
+    room = min(tokens, _ROOM)
     cache.layers = [
-        GrowingLayer(layer) if type(layer) is DynamicLayer and layer.is_initialized else layer for layer in cache.layers
+        GrowingLayer(layer, room) if type(layer) is DynamicLayer and layer.is_initialized else layer
+        for layer in cache.layers
     ]
 
 
 class GrowingLayer(DynamicLayer):
     """A cache layer with some room for the tokens to come."""
 
-    def __init__(self, layer: DynamicLayer) -> None:
+    def __init__(self, layer: DynamicLayer, room: int) -> None:
         super().__init__()
         assert layer.keys is not None and layer.values is not None
         self.lazy_initialization(layer.keys, layer.values)
+        self._room = room
         self._adopt(layer.keys, layer.values)
 
     def _adopt(self, keys: Tensor, values: Tensor) -> None:
         self._length = keys.shape[-2]
-        self._keys, self._values = _with_room(keys), _with_room(values)
+        self._keys, self._values = _with_room(keys, self._room), _with_room(values, self._room)
         self._narrow()
 
     def _narrow(self) -> None:
@@ -117,8 +120,8 @@ class GrowingLayer(DynamicLayer):
         self.reorder_cache(indices)
 
 
-def _with_room(states: Tensor) -> Tensor:
-    """A copy with `_ROOM` more columns, whose content is arbitrary."""
-    roomy = states.new_empty((*states.shape[:-2], states.shape[-2] + _ROOM, states.shape[-1]))
+def _with_room(states: Tensor, room: int) -> Tensor:
+    """A copy with more columns, whose content is arbitrary."""
+    roomy = states.new_empty((*states.shape[:-2], states.shape[-2] + room, states.shape[-1]))
     roomy[..., : states.shape[-2], :] = states
     return roomy

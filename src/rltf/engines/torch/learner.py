@@ -48,6 +48,8 @@ class TorchLearner:
         if self._device.type == "cpu":
             # The gradient of a shared prefix is a sum over its rows, which threads would add in any order.
             torch.use_deterministic_algorithms(True, warn_only=True)
+            # An aid for debugging that comes with it, and takes a tenth of the time of sampling.
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         self._initial: Any = None
         self._average: dict[str, torch.Tensor] | None = None
         self._average_decay = optimizer.average_decay

@@ -83,7 +83,7 @@ class _Decoder:
         self._cache_name, self._cache = find_cache(prefilled)
         if n > 1:
             take_rows(self._cache, torch.arange(len(mask_BL), device=device).repeat_interleave(n))
-        reserve(self._cache)
+        reserve(self._cache, sampling.max_tokens)
         self._position_A = mask_BL.sum(dim=1).repeat_interleave(n)
         room = torch.ones((len(mask_BL), sampling.max_tokens), dtype=mask_BL.dtype, device=device)
         self._columns = mask_BL.shape[1]
