@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,4 +59,15 @@ def tiny_model(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path
     )
     LlamaForCausalLM(config).save_pretrained(path)
     tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def terse_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model, with many more tokens that end an attempt: its attempts end before they are cut, so that some
+    tasks find some of them right."""
+    path = shutil.copytree(tiny_model, tmp_path_factory.mktemp("models") / "terse")
+    file = path / "generation_config.json"
+    generation = json.loads(file.read_text())
+    file.write_text(json.dumps(generation | {"eos_token_id": [generation["eos_token_id"], *range(100, 250)]}))
     return path

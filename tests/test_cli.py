@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from command_line import RECIPES, SMALL, jsonl, rltf, start, wait_for_lines
+from safetensors.torch import load_file
 
 from rltf.builtin import builtin_directory
 
@@ -95,17 +97,47 @@ def test_a_model_can_refine_its_own_attempts(tiny_model: Path, tmp_path: Path) -
     assert " 60 " in endless
 
 
-def test_the_best_model_on_the_validation_split_is_kept(tiny_model: Path, tmp_path: Path) -> None:
+EVEN = """
+from rltf.tasks import SimpleTask
+
+class Even(SimpleTask):
+    def generate(self, rng):
+        return f"Say {rng.randrange(10**9)}.", "xx"
+
+    def extract(self, text):
+        return text
+
+    def check(self, answer, problem):
+        return f"The answer has an odd number of letters, {len(answer)}." if len(answer) % 2 else None
+"""
+"""A task of which a model with random weights is right now and then."""
+
+
+def test_the_best_model_on_the_validation_split_is_kept(terse_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "even.py").write_text(EVEN)
     done = rltf(
-        "train", *SMALL, "evaluation.every=1", "evaluation.usefulness=true", f"engine.model={tiny_model}",
-        "--run-dir", "run", cwd=tmp_path,
+        "train", *(setting for setting in SMALL if not setting.startswith("task.")), "task.path=even.py",
+        f"engine.model={terse_model}", "objective.name=rltf_sd_fm", "trainer.steps=4", "trainer.save_every=1",
+        "trainer.learning_rate=0.02", "trainer.keep_checkpoints=9", "evaluation.every=1",
+        "evaluation.problems=12", "evaluation.samples=2",
+        "evaluation.usefulness=true", "--run-dir", "run", cwd=tmp_path,
     )  # fmt: skip
-    assert done.stdout.count("+0.0 points of it by what the feedback says") == 4
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["best"] == {"step": 1, "validation_first_turn": 0.0}
-    assert (tmp_path / "run" / "best" / "model.safetensors").is_file()
-    assert all("usefulness" in record for record in jsonl(tmp_path / "run" / "evaluations.jsonl"))
-    rltf("eval", str(Path("run") / "best"), "task.test_size=4", "evaluation.problems=2", cwd=tmp_path)
+    assert done.stdout.count("points of it by what the feedback says") == 6
+    run = tmp_path / "run"
+    evaluations = jsonl(run / "evaluations.jsonl")
+    assert all("usefulness" in record for record in evaluations)
+    found = {record["step"]: record["first_turn"] for record in evaluations if record["split"] == "validation"}
+    assert list(found) == [1, 2, 3, 4]
+    assert len(set(found.values())) > 1
+    best = max(found, key=lambda step: found[step])
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["best"] == {"step": best, "validation_first_turn": found[best]}
+    kept = load_file(run / "best" / "model.safetensors")
+    saved = {step: load_file(run / "checkpoints" / f"step-{step:06d}" / "weights.safetensors") for step in found}
+    same = [step for step, weights in saved.items() if all(torch.equal(kept[name], weights[name]) for name in kept)]
+    assert same == [best]
+    figures = json.loads(rltf("eval", str(Path("run") / "best"), "--task", "even.py", "--json", cwd=tmp_path).stdout)
+    assert 0.0 < figures["first_turn"] < 1.0
 
 
 def test_the_model_to_look_at_is_named_once(tiny_model: Path, tmp_path: Path) -> None:

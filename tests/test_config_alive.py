@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
 
-from rltf.config import CodeConfig, JudgeConfig, PuzzleConfig, RowsConfig, RunConfig, TokenDistillationConfig
+from rltf.config import RunConfig, TokenDistillationConfig, TorchEngineConfig
 from rltf.config.load import apply_override, validate_config
 from rltf.config.variants import members
 from rltf.feedback.llm import Endpoints
@@ -64,6 +66,8 @@ CHANGES: dict[str, str] = {
     "feedback.source": "constant",
     "feedback.constant_text": "No.",
     "feedback.about": "other_problem",
+    "feedback.sources": '["constant", "rules"]',
+    "feedback.shares": "[0.01, 0.99]",
     "feedback.self_share": "0.7",
     "feedback.self_max_tokens": "3",
     "objective.self_feedback_coefficient": "0.0",
@@ -178,6 +182,12 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "objective.demonstration": ("objective.name=sdft",),
     "trainer.average_decay": (*SDPO, "objective.distil.teacher=average"),
     "trainer.keep_checkpoints": ("trainer.save_every=1",),
+    "feedback.sources": ("feedback.source=first_of", 'feedback.sources=["rules", "constant"]'),
+    "feedback.shares": (
+        "feedback.source=mix",
+        'feedback.sources=["rules", "constant"]',
+        "feedback.shares=[0.99, 0.01]",
+    ),
     "engine.lora.rank": ("engine.lora.rank=4",),
     "engine.lora.alpha": ("engine.lora.rank=4",),
     "engine.lora.target_modules": ("engine.lora.rank=4",),
@@ -193,57 +203,129 @@ def fields(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield from fields(member, f"{prefix}{name}.")
 
 
-TESTED_ELSEWHERE = {
-    "prompts.thinking": "test_templates.py",
-    "prompts.date": "test_templates.py",
-    **{f"task.{field}": "test_code.py" for field in CodeConfig.model_fields if f"task.{field}" not in CHANGES},
-    **{
-        f"task.{field}": "test_rows_task.py"
-        for field in RowsConfig.model_fields
-        if field not in PuzzleConfig.model_fields
-    },
-    "task.path": "test_rows_task.py, test_own_task.py",
-    "task.settings": "test_own_task.py",
-    "feedback.per_task": "test_mixture.py",
-    # A part's own settings are those of its task, and reach it: test_settings_of_a_part_reach_it.
-    **{name: "test_mixture.py" for name in fields(RunConfig) if name.startswith("task.tasks.")},
-    **{f"judge.{field}": "test_llm_judge.py" for field in JudgeConfig.model_fields},
-    "task.train": "test_maths_sets.py, test_code.py, test_writing.py",
-    "task.test": "test_maths_sets.py, test_code.py, test_writing.py",
-    "task.question_field": "test_maths_sets.py, test_rows_task.py",
-    "task.answer_field": "test_maths_sets.py, test_rows_task.py",
-    "log.path": "test_logs.py",
-    "log.score": "test_logs.py, test_writing.py",
-    "log.passing_score": "test_writing.py",
-    "log.max_unusable": "test_logs.py",
-    "log.evaluate_on": "test_logs.py",
-    "log.held_out": "test_logs.py",
-    **{f"evaluation.judge.{field}": "test_llm_judge.py" for field in JudgeConfig.model_fields},
-    "evaluation.judge": "test_writing.py",
-    "task.prompt_field": "test_writing.py",
-    "task.criteria_field": "test_writing.py",
-    "task.passing_score": "test_writing.py",
-    "task.shared_words": "test_listed.py",
-    "feedback.sources": "test_judges.py",
-    "feedback.shares": "test_judges.py",
-    "feedback.function": "test_judges.py",
-    "feedback.on_failure": "test_judges.py, test_llm_judge.py",
-    "feedback.stop_after_failures": "test_judges.py, test_llm_judge.py",
-    "objective.path": "test_user_method.py",
-    "objective.settings": "test_user_method.py",
-    "engine.name": "one engine only",
-    "engine.model": "test_engine.py",
-    "engine.chat_template": "test_engine.py",
-    "engine.device": "test_engine.py: the machine decides",
-    "engine.share_prefixes": "test_engine.py: the same numbers at another speed",
-    "engine.gradient_checkpointing": "test_engine.py: the same numbers at another speed",
-    "engine.micro_batch_tokens": "test_engine.py: the same numbers at another speed",
-    "engine.decode_batch": "test_engine.py: the same numbers at another speed",
+TESTED_ELSEWHERE: dict[str, str] = {
+    "prompts.thinking": "test_templates.py::test_a_thinking_block_is_told_from_the_answer",
+    "prompts.date": "test_templates.py::test_a_run_keeps_the_day_on_which_it_began",
+    "task.shape": "test_code.py::test_apps",
+    "task.shown_tests": "test_code.py::test_the_prompt_shows_the_signature_and_two_tests_alone",
+    "task.most_tests": "test_code.py::test_settings_have_their_effects",
+    "task.cpu_seconds": "test_code.py::test_a_slow_attempt_is_stopped",
+    "task.seconds": "test_code.py::test_settings_have_their_effects",
+    "task.megabytes": "test_code.py::test_settings_have_their_effects",
+    "task.processes": "test_code.py::test_equal_attempts_run_once_and_several_at_a_time",
+    "task.partial_reward": "test_code.py::test_settings_have_their_effects",
+    "task.sandbox": "test_code.py::test_a_machine_that_cannot_lock_attempts_in_is_refused",
+    "task.path": "test_own_task.py::test_a_run_on_a_python_file_resumes_from_elsewhere_but_not_with_another_file",
+    "task.settings": "test_own_task.py::test_settings_reach_the_class_and_wrong_ones_are_refused",
+    "task.test_path": "test_rows_task.py::test_a_test_file_gives_the_test_problems_in_its_order",
+    "task.example_field": "test_rows_task.py::test_a_pattern_without_an_example_is_told_what_it_lacks",
+    "task.instruction": "test_rows_task.py::test_rows_become_problems_with_the_form_of_the_answer_behind_them",
+    "task.answer_in": "test_rows_task.py::test_where_the_answer_stands",
+    "task.scorer": "test_rows_task.py::test_a_judge_scores_rows_with_or_without_an_answer",
+    "task.ignore": "test_rows_task.py::test_exact_answers",
+    "task.tolerance": "test_rows_task.py::test_the_tolerance_is_a_share_of_the_value",
+    "task.shared_words": "test_rows_task.py::test_problems_that_share_words_with_the_test_are_left_out_of_training",
+    "task.train": "test_maths_sets.py::test_files_are_named_in_full",
+    "task.test": "test_maths_sets.py::test_a_run_learns_from_feedback_and_is_evaluated_on_another_set",
+    "task.question_field": "test_maths_sets.py::test_rows_of_ones_own",
+    "task.answer_field": "test_maths_sets.py::test_rows_of_ones_own",
+    "task.prompt_field": "test_writing.py::test_rows_with_criteria_as_writing_bench_has_them",
+    "task.criteria_field": "test_writing.py::test_rows_with_criteria_as_writing_bench_has_them",
+    "task.passing_score": "test_writing.py::test_rows_with_criteria_as_writing_bench_has_them",
+    "log.path": "test_logs.py::test_training_from_a_log",
+    "log.score": "test_writing.py::test_a_judge_scores_revisions_of_a_log",
+    "log.passing_score": "test_writing.py::test_a_judge_scores_revisions_of_a_log",
+    "log.max_unusable": "test_logs.py::test_entries_without_what_the_score_asks_for_are_left_out_up_to_a_share",
+    "log.evaluate_on": "test_logs.py::test_a_log_of_ones_own_questions_holds_some_out_for_evaluation",
+    "log.held_out": "test_logs.py::test_a_log_of_ones_own_questions_holds_some_out_for_evaluation",
+    "evaluation.judge": "test_dry_run.py::test_a_judge_that_scores_is_asked_once_for_each_attempt",
+    "task.tasks.label": "test_mixture.py::test_settings_of_a_part_reach_it",
+    "task.tasks.weight": "test_mixture.py::test_a_weight_that_asks_for_an_endless_pass_is_refused",
+    "feedback.per_task": "test_mixture.py::test_a_run_on_a_mixture",
+    "feedback.function": "test_judges.py::test_a_function_that_would_end_the_program_stops_the_run",
+    "feedback.on_failure": "test_judges.py::test_a_failure_is_skipped_replaced_or_stops_the_run_but_is_never_lost",
+    "feedback.stop_after_failures": (
+        "test_judged_runs.py::test_a_judge_that_goes_down_stops_the_run_which_goes_on_as_if_it_had_not"
+    ),
+    "objective.path": "test_user_method.py::test_a_method_that_cannot_be_used_is_one_clear_line",
+    "objective.settings": (
+        "test_user_method.py::test_the_example_trains_through_the_command_line_and_its_settings_count"
+    ),
+    "engine.model": "test_engine.py::test_a_missing_model_is_one_clear_line",
+    "engine.chat_template": (
+        "test_templates.py::test_the_day_is_in_a_runs_record_and_in_its_prompts_also_after_a_resume"
+    ),
+    "engine.device": "test_dry_run.py::test_a_dry_run_finds_a_device_that_is_not_there_and_what_a_template_refuses",
+    "engine.share_prefixes": "test_engine.py::test_samples_do_not_depend_on_how_they_are_batched",
+    "engine.gradient_checkpointing": "test_engine.py::test_gradient_checkpointing_gives_the_same_gradient",
+    "engine.micro_batch_tokens": (
+        "test_engine.py::test_the_split_into_micro_batches_changes_the_gradient_by_rounding_only"
+    ),
+    "engine.decode_batch": "test_engine.py::test_samples_do_not_depend_on_how_they_are_batched",
 }
+"""What a run of a puzzle with a tiny model cannot show, each with a test that is about it."""
+JUDGE = {
+    "base_url": "test_judged_runs.py::test_a_judge_that_goes_down_stops_the_run_which_goes_on_as_if_it_had_not",
+    "model": "test_llm_judge.py::test_the_judge_is_told_what_the_settings_say",
+    "key_env": "test_llm_judge.py::test_no_key_is_found_before_any_call",
+    "prompt": "test_llm_judge.py::test_the_judge_is_told_what_the_settings_say",
+    "tells": "test_llm_judge.py::test_the_judge_is_told_what_the_settings_say",
+    "show_answer": "test_llm_judge.py::test_the_judge_is_told_what_the_settings_say",
+    "max_words": "test_llm_judge.py::test_the_judge_is_told_what_the_settings_say",
+    "leak": "test_llm_judge.py::test_a_judge_that_leaks_is_told_so_and_may_answer_again",
+    "format": "test_llm_judge.py::test_structured_output_is_asked_for_and_read",
+    "temperature": "test_llm_judge.py::test_the_judge_is_told_what_the_settings_say",
+    "max_tokens": "test_llm_judge.py::test_the_judge_is_told_what_the_settings_say",
+    "limit_name": "test_llm_judge.py::test_the_judge_is_told_what_the_settings_say",
+    "concurrency": "test_llm_judge.py::test_calls_run_side_by_side_up_to_the_limit",
+    "requests_per_minute": "test_llm_judge.py::test_rates_are_kept_at_every_moment",
+    "tokens_per_minute": "test_llm_judge.py::test_rates_are_kept_at_every_moment",
+    "timeout": "test_llm_judge.py::test_whatever_the_endpoint_does_is_feedback_or_a_failure_with_its_cause",
+    "retries": "test_llm_judge.py::test_what_passes_does_no_harm",
+    "dollars_per_million_in": "test_llm_judge.py::test_the_budget_stops_the_run_before_it_is_passed",
+    "dollars_per_million_out": "test_llm_judge.py::test_the_budget_stops_the_run_before_it_is_passed",
+    "max_dollars": "test_llm_judge.py::test_the_budget_stops_the_run_before_it_is_passed",
+    "max_total_tokens": "test_llm_judge.py::test_the_budget_stops_the_run_before_it_is_passed",
+    "store": "test_judged_runs.py::test_a_run_survives_a_bad_judge_and_its_replay_is_the_same_to_the_last_bit",
+    "replay": "test_llm_judge.py::test_a_replay_meets_the_same_failures_at_the_same_places_without_a_network",
+}
+"""Those of a judge, wherever one is set."""
+TESTED_ELSEWHERE |= {f"{place}.{name}": test for place in ("judge", "evaluation.judge") for name, test in JUDGE.items()}
+# A part's own settings are those of its task.
+PARTS = {name for name in fields(RunConfig) if name.startswith("task.tasks.task.")}
+THE_PARTS_TEST = "test_mixture.py::test_settings_of_a_part_reach_it"
+ONE_VALUE = {"engine.name"}
+
+
+def source_of_test(name: str) -> str:
+    """The text of a test, decorators included; fails where there is none."""
+    file, _, function = name.partition("::")
+    text = (Path(__file__).parent / file).read_text()
+    (node,) = [n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef) and n.name == function]
+    first = min(node.lineno, *(decorator.lineno for decorator in node.decorator_list), node.lineno)
+    return "\n".join(text.splitlines()[first - 1 : node.end_lineno])
 
 
 def test_every_field_is_covered() -> None:
-    assert set(fields(RunConfig)) == set(CHANGES) | set(TESTED_ELSEWHERE)
+    shown = [set(CHANGES), set(TESTED_ELSEWHERE), PARTS, ONE_VALUE]
+    assert set(fields(RunConfig)) == set.union(*shown)
+    assert sum(map(len, shown)) == len(set.union(*shown)), "a field is vouched for twice"
+
+
+@pytest.mark.parametrize("field", sorted(TESTED_ELSEWHERE))
+def test_a_test_that_vouches_for_a_field_is_there_and_sets_it(field: str) -> None:
+    setting = field.rpartition(".")[2]
+    assert re.search(rf"\b{setting}\b", source_of_test(TESTED_ELSEWHERE[field])), TESTED_ELSEWHERE[field]
+
+
+def test_the_parts_of_a_mixture_have_the_settings_of_tasks() -> None:
+    assert source_of_test(THE_PARTS_TEST)
+    tasks = {name.removeprefix("task.") for name in fields(RunConfig) if name.startswith("task.")}
+    assert {name.removeprefix("task.tasks.task.") for name in PARTS} <= tasks
+
+
+def test_a_field_of_one_value_has_no_other() -> None:
+    assert get_args(TorchEngineConfig.model_fields["name"].annotation) == ("torch",)
 
 
 class _HashTask:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-from random import Random
 from typing import Any, get_args
 
 import pytest
@@ -15,7 +14,6 @@ from rltf.tasks.puzzle import tag_answer
 from rltf.types import Problem, Score, Split
 
 SPLITS: tuple[Split, ...] = get_args(Split)
-LEVELS: tuple[FeedbackLevel, ...] = get_args(FeedbackLevel)
 NAMES, TERMS = ("Ava", "Noah", "Zoey"), ("angel", "devil")
 # Ava: Noah is a devil. Noah: Ava and Zoey are devils. Zoey: Ava is an angel. The solution is angel, devil, angel.
 STATEMENTS: tuple[Statement, ...] = (
@@ -48,18 +46,6 @@ def score(answer: str) -> Score:
 def feedback(answer: str, level: FeedbackLevel = "located") -> str:
     text = tag_answer(answer)
     return TASK.feedback(PROBLEM, text, TASK.score(PROBLEM, text), level)
-
-
-@pytest.mark.parametrize("settings", [{}, {"people": 5, "depth": 3, "width": 3}, {"people": 2}])
-def test_the_gold_answer_scores_one_and_its_neighbours_score_zero(settings: dict[str, Any]) -> None:
-    task = make_task(**settings)
-    for split in SPLITS:
-        for index in range(task.size(split)):
-            problem = task.problem(split, index)
-            gold = task.score(problem, task.write_answer(problem.answer))
-            assert (gold.reward, gold.correct, gold.well_formed, gold.answer) == (1.0, True, True, problem.answer)
-            for text in task.perturbations(problem, Random(index)):
-                assert (task.score(problem, text).reward, task.score(problem, text).correct) == (0.0, False)
 
 
 @pytest.mark.parametrize("settings", [{}, {"people": 4, "depth": 3, "width": 3}])
@@ -171,15 +157,6 @@ def test_every_wrong_assignment_gets_located_feedback_that_does_not_hold_the_ans
 def test_the_answer_is_found_out_in_any_text() -> None:
     assert TASK.reveals_answer(PROBLEM, "Surely Zoey is an angel, as Ava is an ANGEL, and Noah is a devil!")
     assert not TASK.reveals_answer(PROBLEM, "Ava is an angel. Noah is an angel. Zoey is an angel.")
-
-
-@given(st.text() | st.lists(st.sampled_from([*NAMES, *TERMS, "is", "a", "and", ",", "\n", "<answer>", "</answer>"])))
-def test_no_text_at_all_makes_the_task_raise(text: str | list[str]) -> None:
-    attempt = text if isinstance(text, str) else " ".join(text)
-    verdict = TASK.score(PROBLEM, attempt)
-    assert verdict.explanation
-    for level in LEVELS:
-        assert TASK.feedback(PROBLEM, attempt, verdict, level)
 
 
 @given(st.lists(st.booleans(), min_size=3, max_size=3))

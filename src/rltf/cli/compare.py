@@ -98,7 +98,7 @@ def _check_directories(comparison: Comparison, directory: Path) -> None:
     for run in comparison.runs:
         path = directory / run.name
         if (path / "config.json").is_file():
-            stored = config_from_json(RunDir.open(path).read_text("config.json"))
+            stored = config_from_json(RunDir.open(path).config_text())
             planned = run.config if stored.prompts.day is None else begun_on(run.config, stored.prompts.day)
             if stored != planned:
                 raise UserError(

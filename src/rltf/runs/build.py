@@ -218,6 +218,8 @@ def build_trainer(
     feedback: FeedbackSource | None = None,
 ) -> Trainer:
     """A run's trainer with all that it works with. `objective` and `feedback` stand in for what the settings name."""
+    for line in engine.notes:
+        observer.note(line)
     log = build_log(config, task, engine)
     if log is not None:
         run_dir.write_text(LOG, json.dumps(log.record(), indent=2) + "\n")

@@ -132,12 +132,20 @@ class RunDir:
         """The settings as plain values."""
         return self._object("config.json", "objective")
 
+    def config_text(self) -> str:
+        """The settings as they stand in the file, which is no other object."""
+        self.config()
+        return self.read_text("config.json")
+
     def given(self) -> dict[str, str]:
         """What was handed in from Python in place of a setting: by what it is for, what it was."""
         about: dict[str, Any] = self._object("run.json", "format") if self.has("run.json") else {"format": 1}
-        if about["format"] > FORMAT:
+        version, given = about["format"], about.get("given", {})
+        if not isinstance(version, int) or not isinstance(given, dict):
+            raise UserError(f"{self.path / 'run.json'}: is damaged: it is not what a run writes there")
+        if version > FORMAT:
             raise UserError(f"{self.path}: was made by a later version of rltf; install that version to open it")
-        return dict(about.get("given", {}))
+        return given
 
     def summary(self) -> Summary | None:
         """The outcome; None before the run is finished."""

@@ -39,7 +39,14 @@ def input_digests(config: RunConfig) -> dict[str, str]:
         other.prompt if other else None,
         function.rpartition(":")[0] if function else None,
     )
-    return {path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in named if path is not None}
+    return {path: _digest(path) for path in named if path is not None}
+
+
+def _digest(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}, which the settings name, cannot be read: {error.strerror}") from error
 
 
 def write_inputs(run: RunDir, digests: Mapping[str, str]) -> None:

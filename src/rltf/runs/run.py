@@ -151,7 +151,7 @@ class Run:
         directory = RunDir.open(Path(path))
         refuse_without(directory, {"task": task, "engine": engine, "objective": objective, "feedback": feedback})
         directory.lock()
-        began = config_from_json(directory.read_text("config.json"))
+        began = config_from_json(directory.config_text())
         config = with_absolute_paths(changed(began, changes))
         done = max((step for step, _ in directory.checkpoints()), default=0)
         if config.trainer.steps < max(done, began.trainer.steps):
@@ -178,7 +178,7 @@ class Run:
         """A run to be read. Nothing of it is executed, and it may be under way elsewhere."""
         directory = RunDir.open(Path(path))
         directory.given()  # Refuses a later format.
-        return cls(directory, config_from_json(directory.read_text("config.json")))
+        return cls(directory, config_from_json(directory.config_text()))
 
     @property
     def path(self) -> Path:

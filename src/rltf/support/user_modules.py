@@ -6,30 +6,48 @@ import hashlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Mapping
 from functools import cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from rltf.support.errors import Stopped, TaskHung, UserError
 from rltf.support.user_code import TookTooLong, call_user_code
 
 
 def load_module(file: Path, setting: str) -> ModuleType:
-    """The module in a file, which is run once. `setting` names it in the `UserError` of a file that does not load."""
+    """The module in a file, which is run once, and once more after each change.
+
+    `setting` names it in the `UserError` of a file that does not load.
+    """
     try:
         path = file.expanduser().resolve()
     except RuntimeError as error:  # no such user
         raise UserError(f"{setting}: {error}") from error
     if not path.is_file():
         raise UserError(f"{setting}: there is no file {path}")
-    return _load(path, setting)
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"{setting}: {path} cannot be read: {error.strerror}") from error
+    return _load(path, setting, digest)
+
+
+class _Source(SourceFileLoader):
+    """Runs what stands in the file. Compiled code that is kept beside it is told from another by the second alone."""
+
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        """None, by which the loader keeps and takes no compiled code."""
+        raise OSError
 
 
 @cache
-def _load(path: Path, setting: str) -> ModuleType:
+def _load(path: Path, setting: str, digest: str) -> ModuleType:
     # Named for its place: a file called json.py, or two of one name, stand in nobody's way.
     name = f"rltf_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Source(name, str(path)))
     assert spec is not None
     assert spec.loader is not None
     execute = spec.loader.exec_module

@@ -21,6 +21,7 @@ from rltf.engines.packing import Layout, TokenSequence, right_align, unique
 from rltf.engines.torch.adapters import merged
 from rltf.engines.torch.forward import completion_logits, token_logprobs
 from rltf.engines.torch.model import load_model, load_weights
+from rltf.engines.torch.process import deterministic, without_progress_bars
 from rltf.engines.torch.self_check import check_batching
 from rltf.support.errors import UserError
 from rltf.text.renderer import Renderer
@@ -45,11 +46,6 @@ class TorchLearner:
         self._config = config
         self._temperature = temperature
         self._model, self._tokenizer, self._device = loaded.model, loaded.tokenizer, loaded.device
-        if self._device.type == "cpu":
-            # The gradient of a shared prefix is a sum over its rows, which threads would add in any order.
-            torch.use_deterministic_algorithms(True, warn_only=True)
-            # An aid for debugging that comes with it, and takes a tenth of the time of sampling.
-            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         self._initial: Any = None
         self._average: dict[str, torch.Tensor] | None = None
         self._average_decay = optimizer.average_decay
@@ -162,8 +158,9 @@ class TorchLearner:
         for layout in self.batching.layouts(sequences, self.token_budget):
             # Several samples may have the same tokens: each has its own weights on the same row.
             rows = [(row, samples[place]) for row, member in enumerate(layout.members) for place in places[member]]
-            loss = self._micro_batch_loss(layout, rows, totals) / normalizer
-            loss.backward()
+            with deterministic(self._device):
+                loss = self._micro_batch_loss(layout, rows, totals) / normalizer
+                loss.backward()
         if self._config.gradient_checkpointing:
             self._model.eval()
         metrics = {f"loss/{name}": totals[f"loss/{name}"] / normalizer for name in _components(samples)}
@@ -286,6 +283,7 @@ class TorchLearner:
         self._optimizer.load_state_dict(state["optimizer"])
         self.version = int(state["version"])
 
+    @without_progress_bars()
     def export(self, path: Path) -> None:
         """Writes model and tokenizer in the ordinary Hugging Face format, adapters merged."""
         model = self._model if self._config.lora is None else merged(self._model)

@@ -11,21 +11,18 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from rltf.builtin import builtin_directory
 from rltf.config import PromptsConfig, TorchEngineConfig
 from rltf.config.engines import BUILTIN, SMOLLM2
 from rltf.engines.torch.adapters import add_adapters
 from rltf.engines.torch.pretrained import gguf_directory, is_gguf, smollm2_directory
+from rltf.engines.torch.process import without_progress_bars
 from rltf.support.errors import UserError
 from rltf.support.hub import copies_alone_without_hub
 from rltf.text.renderer import Renderer
 from rltf.text.turns import DIALOGUE
 from rltf.types import Message
-
-# Its bars for reading and writing weights would tear the progress view of a run.
-transformers_logging.disable_progress_bar()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +81,7 @@ def _unloadable(source: str, part: str) -> str:
     return f"there is no such directory here, and from the hub its {part} cannot be loaded"
 
 
+@without_progress_bars()
 def load_weights(config: TorchEngineConfig, device: torch.device) -> Any:
     """The model as its source has it, without adapters, in evaluation mode (no dropout)."""
     source = source_of(config.model)
@@ -103,6 +101,7 @@ def load_weights(config: TorchEngineConfig, device: torch.device) -> Any:
     return model.to(device).eval()
 
 
+@without_progress_bars()
 def load_tokenizer(config: TorchEngineConfig) -> Any:
     """The tokenizer with its chat template, or the one that is set in its place."""
     source = source_of(config.model)

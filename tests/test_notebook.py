@@ -1,0 +1,104 @@
+"""The notebook of examples/ with a judge on loopback, and the command line that goes on with its run."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from command_line import rltf
+from judge_server import Reply, judge_server
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell
+
+NOTEBOOK = Path(__file__).parent.parent / "examples" / "first_run.ipynb"
+SETTINGS: dict[str, Any] = {
+    "trainer.steps": 3,
+    "trainer.groups_per_batch": 2,
+    "trainer.group_size": 2,
+    "trainer.warmup_steps": 1,
+    "trainer.schedule": "constant",
+    "objective.name": "rltf_sd_fm",
+    "evaluation.problems": 2,
+    "evaluation.samples": 1,
+    "rollout.max_new_tokens": 10,
+    "task.train_size": 30,
+    "task.validation_size": 4,
+    "task.test_size": 4,
+    "engine.device": "cpu",
+    "feedback.source": "llm",
+    "judge.model": "judge",
+    "judge.key_env": "none",
+}
+
+
+def say(body: dict[str, Any], before: int) -> Reply:
+    """Another feedback on every attempt."""
+    text = body["messages"][-1]["content"]
+    attempt = text[text.index("<attempt>") : text.index("</attempt>")]
+    return Reply(content=f"<feedback>Row {zlib.crc32(attempt.encode()) % 9}, column 1 should be larger.</feedback>")
+
+
+def executed(directory: Path, settings: dict[str, Any]) -> Any:
+    """The notebook, run with other parameters than stand in it."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    (place,) = [i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
+    given = f"settings, stop_after = {settings!r}, 2"
+    loop = "import asyncio\nassert asyncio.get_running_loop().is_running()"
+    notebook.cells[place + 1 : place + 1] = [new_code_cell(given), new_code_cell(loop)]
+    return NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(directory)}}).execute()
+
+
+def printed(notebook: Any) -> str:
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "".join(output.text for output in outputs if output.output_type == "stream")
+
+
+def outcome(run: Path, names: tuple[str, ...]) -> dict[str, bytes]:
+    return {name: (run / name).read_bytes() for name in names}
+
+
+def test_a_notebook_trains_resumes_reads_and_plots_a_run_that_the_command_line_takes_up(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("IPYTHONDIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR"):
+        monkeypatch.setenv(name, str(tmp_path / "jupyter"))
+    run, whole = tmp_path / "runs" / "first", tmp_path / "whole"
+    with judge_server(say) as server:
+        settings = SETTINGS | {"engine.model": str(tiny_model), "judge.base_url": server.url}
+        notebook = executed(tmp_path, settings)
+        asked = len(server.requests)
+        arguments = [f"{name}={value}" for name, value in settings.items()]
+        rltf("train", *arguments, "--run-dir", "whole", cwd=tmp_path)
+        # The run that was stopped has asked its judge nothing twice.
+        assert len(server.requests) == 2 * asked > 0
+        names = ("metrics.jsonl", "rollouts.jsonl", "model/model.safetensors")
+        assert outcome(run, (*names, "evaluations.jsonl")) == outcome(whole, (*names, "evaluations.jsonl"))
+        rltf("train", "--resume", str(run), "trainer.steps=4", cwd=tmp_path)
+        rltf("train", *arguments, "trainer.steps=4", "--run-dir", "longer", cwd=tmp_path)
+    assert outcome(run, names) == outcome(tmp_path / "longer", names)
+    text = printed(notebook)
+    assert [line.split(":")[0] for line in text.splitlines() if line.startswith("step")] == [
+        "step 1",
+        "step 2",
+        "step 3",
+    ]
+    assert text.count("stopped after step 2") == 1
+    assert "--- feedback:\nRow " in text
+    kinds = [kind for output in notebook.cells[-1].outputs for kind in output.get("data", {})]
+    assert "image/png" in kinds
+    (table,) = [
+        output.data["text/html"]
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "text/html" in output.get("data", {})
+    ]
+    assert "accuracy/first_turn" in table
+
+
+def test_the_notebook_is_kept_without_what_it_said() -> None:
+    for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
