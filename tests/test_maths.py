@@ -15,7 +15,8 @@ from rltf.config import MathsConfig
 from rltf.tasks import FeedbackLevel, Maths
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, score_all
 from rltf.tasks.listed import LeftOut
-from rltf.tasks.maths.boxed import box, boxes
+from rltf.tasks.maths.boxed import box, boxes, last_answer
+from rltf.tasks.maths.golds import normal_answer
 from rltf.tasks.maths.leaks import names_answer
 from rltf.tasks.maths.remarks import (
     EMPTY_BOX,
@@ -27,9 +28,9 @@ from rltf.tasks.maths.remarks import (
     UNCHECKED,
     UNREADABLE,
     WRONG,
+    WRONG_BASE,
     WRONG_UNIT,
 )
-from rltf.tasks.maths.task import normal_answer
 from rltf.tasks.maths.values import numeral_of, shape_of, value_of
 from rltf.tasks.validate import validate
 from rltf.types import Problem, Score
@@ -95,6 +96,53 @@ def test_what_is_boxed_comes_back(answer: str) -> None:
 def test_any_text_has_boxes_that_stand_in_it(text: str) -> None:
     assert len(boxes(text)) <= text.count("\\boxed{")
     assert all(found.replace("{", "") in text.replace("\\boxed{", "").replace("{", "") for found in boxes(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("The roots are $\\boxed{2}$ and $\\boxed{3}$.", "2, 3"),
+        ("\\boxed{2}, \\boxed{3}, \\text{ and } \\boxed{4}", "2, 3, 4"),
+        ("\\boxed{2} \\boxed{2}", "2"),
+        ("\\boxed{2}, no, \\boxed{3}", "3"),
+        ("\\boxed{2} or \\boxed{3}", "3"),
+        ("\\boxed{2}, and then \\boxed{3", "2"),
+        ("<think>\\boxed{1}</think> \\boxed{2}", "2"),
+        ("it may be \\boxed{1}</think> it is \\boxed{2}", "2"),
+        ("<think>\\boxed{1}</think> It is one.", None),
+        ("<think>\\boxed{1}", None),
+        ("\\boxed{2} <think>\\boxed{1}", "2"),
+        ("\\boxed5", None),
+    ],
+)
+def test_which_box_is_the_answer(text: str, answer: str | None) -> None:
+    assert last_answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("gold", "says"),
+    [
+        ("5", ""),
+        ("\\frac{1}{2}", ""),
+        ("x = 1, y = 2", ""),
+        ("\\text{no solution}", ""),
+        ("\\text{June 20}", ""),
+        ("(C)", ""),
+        ("x \\equiv 3 \\pmod 7", ""),
+        ("2516_8", ""),
+        ("A spider has 2*4=<<2*4=8>>8 legs.", "holds the working of GSM8K"),
+        (
+            "It follows from the first of these and then from the second of them that all of them are equal.",
+            "is a text of",
+        ),
+        ("\\frac{1}{", "cannot be read as mathematics"),
+        ("1" * 1001, "is longer than an answer may be"),
+        ("9^{9^{9^{9}}}", "cannot be worked out"),
+    ],
+)
+def test_what_no_attempt_could_give(task: Maths, gold: str, says: str) -> None:
+    found = task.gold_fault(problem(gold))
+    assert found.startswith(says) and bool(found) == bool(says)
 
 
 def test_very_long_attempts_are_read_at_once(task: Maths) -> None:
@@ -182,6 +230,9 @@ def test_an_answer_that_takes_too_long_is_wrong_and_says_so() -> None:
         (box("x^2 + 1"), "x^2 + 3x", WRONG, WRONG),
         (box("5 \\text{ cm}"), "5 \\text{ m}", WRONG, WRONG_UNIT),
         (box("5\\%"), "5", WRONG, WRONG_UNIT),
+        (box("5 \\text{ N}"), "5 \\text{ J}", WRONG, WRONG_UNIT),
+        (box("5 \\text{ €}"), "\\$5", WRONG, WRONG_UNIT),
+        (box("2516_9"), "2516_{8}", WRONG, WRONG_BASE),
         (box("5 \\text{ million}"), "5", WRONG, "The value is too large."),
         (box("(1, 2)"), "\\{1, 2\\}", WRONG, "The answer is a list of several entries, but a set is asked for."),
         (box("1, 2, 2"), "1, 2", WRONG, "Two entries are asked for."),

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from rltf.config import MathsConfig
 from rltf.config.load import load_config, task_files, with_absolute_paths
 from rltf.support.errors import UserError
 from rltf.tasks import Maths
-from rltf.tasks.maths.sets import KNOWN
+from rltf.tasks.maths.sets import KNOWN, RowForm, read_problems
 
+FORM = RowForm(question="question", answer="answer")
 DAPO = (
     "Solve the following math problem step by step. The last line of your response should be of the form Answer: "
     "$Answer (without quotes) where $Answer is the answer to the problem.\n\n{}\n\n"
@@ -141,6 +143,59 @@ def test_a_source_that_cannot_be_read_is_named_in_one_line(settings: dict[str, s
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("value", "gold"),
+    [
+        ("1e+21", "1" + "0" * 21),
+        ("1e16", "1" + "0" * 16),
+        ("1e-05", "0.00001"),
+        ("2.5e-07", "0.00000025"),
+        ("7.0", "7.0"),
+        ("0.1", "0.1"),
+        ("12", "12"),
+        ('"$12$"', "12"),
+        ('"\\\\[12\\\\]"', "12"),
+        ('"4 and 8 are 4+8=<<4+8=12>>12.\\n#### 12"', "12"),
+        ('"So \\\\boxed{12} it is."', "12"),
+    ],
+)
+def test_golds_as_json_and_data_sets_hold_them(value: str, gold: str, tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text(f'{{"question": "What?", "answer": {value}}}\n')
+    assert [answer for _, answer in read_problems(str(tmp_path / "own.jsonl"), "train", FORM)] == [gold]
+
+
+@pytest.mark.parametrize(
+    ("column", "golds"),
+    [
+        (pa.array([Decimal("8.50"), Decimal("0.00")]), ["8.50", "0.00"]),
+        (pa.array([1e-7, 3e22]), ["0.0000001", "3" + "0" * 22]),
+    ],
+)
+def test_golds_in_columns_of_numbers(column: pa.Array, golds: list[str], tmp_path: Path) -> None:
+    pq.write_table(pa.table({"question": ["A?", "B?"], "answer": column}), tmp_path / "own.parquet")
+    assert [answer for _, answer in read_problems(str(tmp_path / "own.parquet"), "train", FORM)] == golds
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_what_marks_a_missing_value_is_no_gold(value: str, tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text(f'{{"question": "What?", "answer": {value}}}\n')
+    with pytest.raises(UserError, match=r"own.jsonl, line 1: answer: is -?(nan|inf)") as error:
+        list(read_problems(str(tmp_path / "own.jsonl"), "train", FORM))
+    assert "\n" not in str(error.value)
+
+
+def test_validate_tells_golds_that_no_attempt_could_give(tmp_path: Path) -> None:
+    solution = "First we add the {0} apples and the {0} pears, and then we find that there are twice {0} of them."
+    rows = [{"question": f"Problem {i}?", "answer": solution.format(i)} for i in range(12)]
+    said = rltf("validate", "maths", f"task.train={write(tmp_path / 'own.jsonl', rows)}", cwd=tmp_path, status=1)
+    assert "the gold answer is a text of 18 words" in said
+    rows = [
+        {"question": f"Problem {i}?", "answer": f"{i}+{i}=<<{i}+{i}={2 * i}>>{2 * i}\n#### {2 * i}"} for i in range(12)
+    ]
+    said = rltf("validate", "maths", f"task.train={write(tmp_path / 'gsm.jsonl', rows)}", cwd=tmp_path)
+    assert said.count("holds") == 7
+
+
 def test_fields_that_no_source_reads_are_refused() -> None:
     with pytest.raises(UserError, match=r"task.question_field and task.answer_field .* remove them"):
         make_task(train="dapo", answer_field="gold")
@@ -219,7 +274,7 @@ def test_a_run_learns_from_feedback_and_is_evaluated_on_another_set(tiny_model: 
     assert (summary["task"], summary["steps"], summary["rollouts"]) == ("maths", 2, 8)
     records = [json.loads(line) for line in (tmp_path / "run" / "rollouts.jsonl").read_text().splitlines()]
     assert "\\boxed" in json.dumps(records[0])
-    assert "There is no answer in" in json.dumps(records)
+    assert "The attempt was cut at 12 tokens" in json.dumps(records)
     (evaluation, *_) = [json.loads(line) for line in (tmp_path / "run" / "evaluations.jsonl").read_text().splitlines()]
     assert evaluation["problems"] == 4
     config = json.loads((tmp_path / "run" / "config.json").read_text())

@@ -11,7 +11,7 @@ from typing import Any
 from rltf.config import MathsConfig
 from rltf.tasks import Maths
 from rltf.tasks.maths.boxed import box
-from rltf.tasks.maths.task import normal_answer
+from rltf.tasks.maths.golds import normal_answer
 from rltf.types import Problem
 
 

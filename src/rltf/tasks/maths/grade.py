@@ -1,4 +1,4 @@
-"""Whether two answers are equal in value, by math-verify.
+"""Whether two answers are equal in value: read by math-verify, compared by `structure`, `trees` and `exact`.
 
 For the processes of `support.guarded` alone, which load this module before the first call: `compare` takes any time and
 memory that the texts ask for.
@@ -8,87 +8,66 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import lru_cache
 from typing import Any
 
-from latex2sympy2_extended.logic import And
-from latex2sympy2_extended.sets import FiniteSet
-from math_verify import LatexExtractionConfig, parse, verify
-from sympy import Eq, Interval, Tuple, Union
-from sympy.core.relational import Relational
+from math_verify import LatexExtractionConfig, parse
 
-from rltf.tasks.maths.notation import plain
-from rltf.tasks.maths.values import shape_of
-from rltf.tasks.maths.verdicts import Verdict
+from rltf.tasks.maths.decide import Verdict, decide
+from rltf.tasks.maths.parts import parted
+from rltf.tasks.maths.structure import named_value
+from rltf.tasks.maths.trees import either, is_same
 
-_WHOLE_TEXT = LatexExtractionConfig(boxed_match_priority=0)
+_LATEX = LatexExtractionConfig(boxed_match_priority=0)
+# Without its units, which are single letters too: `2t` is no 2.
+_WHOLE_TEXT = LatexExtractionConfig(
+    boxed_match_priority=0,
+    normalization_config=type(_LATEX.normalization_config)(
+        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all", equations=False
+    ),
+)
+_IN_A_BASE = re.compile(r"(?<![\w.])(\d+)_(?:\{\s*(\d{1,2})\s*\}|(\d))")
 _OR = re.compile(r"(?<![a-zA-Z])or(?![a-zA-Z])")
-_SMALL = re.compile(r"(?<!\d)0?\.(0{3,20})[1-9]")
 # It warns that its own time limits are off. They are signals; `rltf.support.guarded` has limits of its own.
 logging.disable(logging.CRITICAL)
 
 
 def compare(answer: str, gold: str) -> Verdict:
     """Whether an answer has the value of the gold one; `unreadable` where it is no mathematics but the gold one is."""
-    given, wanted = _read(answer), _read(gold)
-    if not given and wanted:
+    verdict = decide(answer, gold, _is_equal)
+    assert verdict is not None, "the last word is this module's"
+    if verdict == "different" and not _read(answer) and _read(gold):
         return "unreadable"
-    # Six places, and four digits of a small decimal.
-    places = max([6, *(len(zeros) + 4 for zeros in _SMALL.findall(f"{answer} {gold}"))])
-    equal = _is_equal(given, wanted, places)
-    if equal and (_repeats(answer, given) or _repeats(gold, wanted)):
-        equal = _are_same_entries(_entries(answer, given), _entries(gold, wanted), places)
-    return "equal" if equal else "different"
+    return verdict
 
 
+def _is_equal(answer: str, gold: str) -> bool:
+    """Whether two answers are equal that are no lists of known structure."""
+    given, wanted = _read(answer), _read(gold)
+    return any(is_same(mine, right, f"{answer}\0{gold}") for mine in given for right in wanted)
+
+
+@lru_cache(maxsize=256)
 def _read(text: str) -> list[Any]:
+    name, value = named_value(text)
+    value = parted(value)[0]
+    text = f"{name} = {value}" if name else value
+    # math-verify leaves the base out.
+    text = _IN_A_BASE.sub(_value, text)
+    text = text.replace("\\lbrace", "\\{").replace("\\rbrace", "\\}")
     found: list[Any] = parse(
-        f"\\boxed{{{plain(text)}}}",
+        f"\\boxed{{{text}}}",
         extraction_config=[_WHOLE_TEXT],
         fallback_mode="no_fallback",
         extraction_mode="first_match",
         parsing_timeout=None,
     )
-    return [_either(read) for read in found] if _OR.search(text) else found
+    return [either(read) for read in found] if _OR.search(text) else found
 
 
-def _either(read: Any) -> Any:
-    """Conditions with `or` between them, which are read as a list, as the set of the numbers that meet one of them."""
-    conditions = read._unsorted_args if isinstance(read, FiniteSet) else ()
-    if not all(isinstance(condition, Relational | And) for condition in conditions):
-        return read
-    letters = {letter for condition in conditions for letter in condition.free_symbols}
-    if len(letters) != 1 or all(isinstance(condition, Eq) for condition in conditions):
-        return read
-    return Union(*(condition.as_set() for condition in conditions))
-
-
-def _is_equal(given: Any, wanted: Any, places: int) -> bool:
-    return bool(verify(wanted, given, float_rounding=places, allow_set_relation_comp=True, timeout_seconds=None))
-
-
-def _repeats(text: str, found: list[Any]) -> bool:
-    """Whether a list has an entry twice, which in a set in braces counts once."""
-    is_list = len(found) == 1 and isinstance(found[0], FiniteSet) and shape_of(text).kind != "set"
-    return is_list and len(found[0]._unsorted_args) > len(found[0].args)
-
-
-def _entries(text: str, found: list[Any]) -> list[Any]:
-    match found:
-        case [FiniteSet() as read] if _repeats(text, found):
-            return list(read._unsorted_args)
-        case [FiniteSet() | Tuple() as read]:
-            return list(read.args)
-        case [Interval() as read]:  # a point, to math-verify
-            return [read.start, read.end]
-    return found
-
-
-def _are_same_entries(given: list[Any], wanted: list[Any], places: int) -> bool:
-    """Whether each entry of one list stands as often in the other, in any order."""
-    left = list(wanted)
-    for entry in given:
-        same = next((i for i, other in enumerate(left) if _is_equal(entry, other, places)), None)
-        if same is None:
-            return False
-        del left[same]
-    return not left
+def _value(match: re.Match[str]) -> str:
+    """The value of a number within a formula whose base stands as its subscript."""
+    base = int(match[2] or match[3])
+    if not 2 <= base <= 36 or any(int(digit) >= base for digit in match[1]):
+        return match[0]
+    return f"({int(match[1], base)})"

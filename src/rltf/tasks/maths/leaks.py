@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from rltf.tasks.maths.parts import is_integer, tidy
 from rltf.tasks.maths.units import number_word
-from rltf.tasks.maths.values import is_close, is_integer, shape_of, tidy, value_of
+from rltf.tasks.maths.values import is_close, shape_of, value_of
 
 _LONGEST = 20_000
 _MOST_TOKENS = 30

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
+from rltf.tasks.maths.rounding import is_rounded
 from rltf.tasks.maths.units import alike, is_per_cent, names_unit, number_word
 from rltf.tasks.maths.values import NUMERAL, Numeral, numeral_and_unit, numeral_of
 
-_PLACES = Fraction(1, 2_000_000)
-_SHARE = Fraction(1, 2_000)
 _NUMBER = re.compile(rf"[-+]?\s*{NUMERAL}")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}")
 _SHORT_FRACTION = re.compile(r"\\frac\s*(\d|\{[^{}]*\})\s*(\d|\{[^{}]*\})")
@@ -24,6 +23,8 @@ class Quantity:
     value: Fraction
     """Number words multiplied, per cent not divided."""
     form: Numeral
+    places: int | None
+    """Decimal places of a number that may be rounded there; None of an exact one."""
     unit: str
     """As it is written, per cent and number words with it; empty without one."""
 
@@ -44,7 +45,8 @@ def quantity_of(answer: str) -> Quantity | None:
         value = _value(numeral, form)
     except ZeroDivisionError:
         return None
-    return Quantity(value * number_word(unit), form, unit)
+    factor = number_word(unit)
+    return Quantity(value * factor, form, _places(numeral, form, factor), unit)
 
 
 def clock_time(answer: str) -> tuple[str, str] | None:
@@ -61,11 +63,13 @@ def is_same(given: Quantity, wanted: Quantity) -> bool:
     if not units_agree(given.unit, wanted.unit):
         return False
     if given.in_per_cent == wanted.in_per_cent:
-        return _is_close(given, given.value, wanted, wanted.value)
+        return _is_close(given, wanted)
+    share = replace(given if given.in_per_cent else wanted, unit="")
+    share = replace(share, value=share.value / 100, places=None if share.places is None else share.places + 2)
     if given.in_per_cent:
-        return _is_close(given, given.value / 100, wanted, wanted.value)
+        return _is_close(share, wanted)
     # Where the question asks for per cent, the sign may be left out.
-    return any(_is_close(given, given.value, wanted, right) for right in (wanted.value, wanted.value / 100))
+    return _is_close(given, wanted) or _is_close(given, share)
 
 
 def units_agree(given: str, wanted: str) -> bool:
@@ -75,11 +79,22 @@ def units_agree(given: str, wanted: str) -> bool:
     return not names_unit(given) or not names_unit(wanted) or alike(given, wanted)
 
 
-def _is_close(given: Quantity, value: Fraction, wanted: Quantity, right: Fraction) -> bool:
-    """Six places and four digits must agree where one is a decimal, which may be rounded; else all."""
-    if (wanted.form == "whole" and not wanted.in_per_cent) or not {"decimal", "power"} & {given.form, wanted.form}:
-        return value == right
-    return abs(value - right) <= min(_PLACES, _SHARE * abs(right))
+def _is_close(given: Quantity, wanted: Quantity) -> bool:
+    """All digits must agree, but for those that a decimal may have lost: never those of a whole number."""
+    whole = any(side.form == "whole" and side.places is None and not side.in_per_cent for side in (given, wanted))
+    if whole or {given.places, wanted.places} == {None}:
+        return given.value == wanted.value
+    return is_rounded(given.value, wanted.value, given.places, wanted.places)
+
+
+def _places(numeral: str, form: Numeral, factor: int) -> int | None:
+    if form not in ("decimal", "power"):
+        return None
+    first, *others = _NUMBER.findall(numeral)
+    places = len(first.partition(".")[2])
+    if form == "power":
+        return places - int(_number(others[1]))
+    return places - (len(str(factor)) - 1)
 
 
 def _value(numeral: str, form: Numeral) -> Fraction:

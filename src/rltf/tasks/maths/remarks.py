@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from rltf.tasks.maths.boxed import boxes, is_open
+from rltf.tasks.maths.boxed import boxes, is_open, last_answer
+from rltf.tasks.maths.golds import LONGEST_ANSWER
+from rltf.tasks.maths.parts import parted
 from rltf.tasks.maths.quantities import quantity_of, units_agree
-from rltf.tasks.maths.values import (
-    Kind,
-    Shape,
-    is_close,
-    is_point_for_set,
-    letters_of,
-    numeral_of,
-    parted,
-    shape_of,
-    value_of,
-)
+from rltf.tasks.maths.structure import based
+from rltf.tasks.maths.values import Kind, Shape, is_close, is_point_for_set, letters_of, numeral_of, shape_of, value_of
 
 NO_BOX = "There is no answer in \\boxed{...}."
 OPEN_BOX = "The \\boxed{...} is never closed, so it holds no answer."
@@ -27,6 +20,7 @@ FAULTS_OF_FORM = frozenset({NO_BOX, OPEN_BOX, EMPTY_BOX, TOO_LONG, UNREADABLE, U
 WRONG = "The answer has a form that can be read, but it is wrong."
 NOT_WORKED_OUT = "The answer is not worked out: a single number is asked for."
 WRONG_UNIT = "The number is right, but not its unit."
+WRONG_BASE = "The digits are right, but not their base."
 SEVERAL = "There are several boxed answers that differ; only the last one counts."
 _NAMES: dict[Kind, str] = {
     "number": "a single number",
@@ -38,13 +32,11 @@ _NAMES: dict[Kind, str] = {
     "words": "words",
 }
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-LONGEST_ANSWER = 1000
 
 
 def extract(text: str) -> str | None:
     """What stands in the last box of an attempt that is closed; None without one."""
-    found = boxes(text)
-    return found[-1] if found else None
+    return last_answer(text)
 
 
 def fault_of_form(text: str) -> str:
@@ -60,12 +52,16 @@ def fault_of_form(text: str) -> str:
 def locate(text: str, answer: str, gold: str) -> str:
     """All that is found in a wrong answer, in one line."""
     remarks = [_compare(answer, gold)]
-    if len(set(boxes(text))) > 1:
+    found = set(boxes(text))
+    if len(found) > 1 and answer in found:
         remarks.append(SEVERAL)
     return " ".join(filter(None, remarks)) or WRONG
 
 
 def _compare(answer: str, gold: str) -> str:
+    mine, right = based(answer), based(gold)
+    if mine is not None and right is not None and mine.digits == right.digits:
+        return WRONG_BASE
     given, wanted = shape_of(answer), shape_of(gold)
     if numeral_of(gold) is not None and numeral_of(answer) is None and given.kind in ("number", "expression"):
         return NOT_WORKED_OUT

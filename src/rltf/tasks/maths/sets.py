@@ -9,7 +9,7 @@ from typing import Any
 
 from rltf.support.errors import UserError
 from rltf.support.rows import field_of, load_rows, text_of
-from rltf.tasks.golds import final_answer
+from rltf.tasks.maths.golds import normal_answer
 
 BUILTIN = "builtin"
 _BUILTIN_FILE = Path(__file__).with_name("problems.jsonl")
@@ -109,4 +109,4 @@ def _answer(row: Mapping[str, Any], field: str, place: str) -> str:
     # Some publish a list of answers that all are right: a problem has one, and to choose would be to guess.
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    return final_answer(text_of({field: value}, field, place)).strip()
+    return normal_answer(text_of({field: value}, field, place))

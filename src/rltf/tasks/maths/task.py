@@ -9,9 +9,10 @@ from random import Random
 from rltf.support.errors import UserError
 from rltf.support.guarded import Failed
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, Family, FeedbackLevel
-from rltf.tasks.golds import fault_of_gold
 from rltf.tasks.listed import Item, ListedTask
-from rltf.tasks.maths.boxed import box, boxes
+from rltf.tasks.maths.boxed import box
+from rltf.tasks.maths.decide import Verdict
+from rltf.tasks.maths.golds import normal_answer
 from rltf.tasks.maths.leaks import names_answer
 from rltf.tasks.maths.remarks import (
     FAULTS_OF_FORM,
@@ -24,7 +25,7 @@ from rltf.tasks.maths.remarks import (
 )
 from rltf.tasks.maths.sets import RowForm, is_own, read_problems
 from rltf.tasks.maths.values import shape_of
-from rltf.tasks.maths.verdicts import Verdict, Verdicts, check_installed
+from rltf.tasks.maths.verdicts import Verdicts, check_installed
 from rltf.tasks.puzzle import malformed
 from rltf.types import Problem, Score
 
@@ -117,8 +118,8 @@ class Maths(ListedTask):
         return INCORRECT_FEEDBACK if self.reveals_answer(problem, remark) else remark
 
     def gold_fault(self, problem: Problem) -> str:
-        """Why no attempt can meet the gold answer, where that is so."""
-        return fault_of_gold(problem.answer)
+        """Why no attempt can meet the gold answer, but by its very text; empty where one can."""
+        return self._verdicts.gold_fault(problem.answer)
 
     def write_answer(self, answer: str) -> str:
         """The answer in its box."""
@@ -148,16 +149,6 @@ class Maths(ListedTask):
     def reveals_answer(self, problem: Problem, text: str) -> bool:
         """Whether the answer stands in the text, a number in any form; `leaks.names_answer` says what counts."""
         return names_answer(problem.answer, text)
-
-
-def normal_answer(answer: str) -> str:
-    """A gold answer without the box or the dollars around the whole of it."""
-    boxed = boxes(answer)
-    answer = (boxed[-1] if boxed else answer).strip()
-    inner = answer[1:-1]
-    if answer.startswith("$") and answer.endswith("$") and "$" not in inner and inner.strip():
-        return inner.strip()
-    return answer
 
 
 def _score(answer: str, gold: str, verdict: Verdict | Failed) -> Score:

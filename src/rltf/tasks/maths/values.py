@@ -13,27 +13,33 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
-from rltf.tasks.maths.notation import plain
+from rltf.tasks.maths.parts import (
+    LETTER,
+    LONGEST,
+    WORDS_MARKED,
+    is_bracketed,
+    parted,
+    tidy,
+    without_brackets,
+    without_marks,
+)
 from rltf.tasks.maths.units import number_word
 
 Kind: TypeAlias = Literal["number", "interval", "list", "set", "equation", "expression", "words"]
 Numeral: TypeAlias = Literal["whole", "fraction", "mixed", "decimal", "power"]
 
-_LONGEST = 200
 _DEEPEST = 20
-_WRAPPING = re.compile(r"\\(?:left|right|big|Big|bigl|bigr|displaystyle|!|,|;|:|quad)(?![a-zA-Z])|\\ |~|\$")
-_WORDS = re.compile(r"\\(?:text|mathrm|textbf|mathbf|mbox|textit)\s*\{([^{}]*)\}")
-_WORDS_BEFORE = re.compile(rf"(?:{_WORDS.pattern}\s*)+")
-_UNIT_IN_WORDS = re.compile(_WORDS.pattern + r"(?:\^\{?\d\}?)?$")
-_UNIT = re.compile(
-    r"(?<=[\d})])\s*(?:\\?%|\^\{?\\circ\}?|°|(?<=\s)(?!pi\b|or\b|and\b)[A-Za-z]{2,}(?:\s[A-Za-z]+)*(?:\^\{?\d\}?)?)$"
-)
 NUMERAL = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)"
 _TOKEN = re.compile(
     rf"\s*(?:(?P<number>{NUMERAL})|(?P<operator>[-+*/^(){{}}\[\]])|"
     r"(?P<command>\\(?:[dt]?frac|sqrt|pi|cdot|times|div)(?![a-zA-Z]))|(?P<pi>π|pi(?![a-zA-Z])))"
 )
-_LETTER = re.compile(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])")
+_NAME = (
+    r"(?:[a-zA-Z]|\\(?:vec|overrightarrow|mathbf|mathrm|text|angle|hat|bar)\s*\{?[^{}=]*\}?|\\[a-zA-Z]+)"
+    r"(?:'|_\s*(?:\{[^{}]*\}|\w)|\^\s*\\ast|\s*\([^()=<>]{1,20}\))*"
+)
+NAMED = re.compile(rf"({_NAME}|\\angle\s*[A-Z]{{1,3}}|[A-Z]{{2,3}})\s*=\s*([^=<>]+)")
+"""A name and a value: `x = 5`, `f(2) = 5`, `\\text{Area} = 5`. No equation such as `x + y = 5`."""
 _INNER = rf"\s*[-+]?\s*{NUMERAL}\s*"
 _FRACTION = rf"(?:\\frac\s*(?:\{{{_INNER}\}}|\d)\s*(?:\{{{_INNER}\}}|\d)|{NUMERAL}\s*[/:]\s*{NUMERAL})"
 _POWER = r"(?:\\times|\\cdot|\*|\u00d7)\s*10\s*\^\s*(?:\{\s*-?\d{1,3}\s*\}|\d)"
@@ -44,8 +50,8 @@ _NUMERALS: dict[Numeral, re.Pattern[str]] = {
     "decimal": re.compile(rf"[-+]?\s*{NUMERAL}"),
     "power": re.compile(rf"[-+]?\s*{NUMERAL}\s*{_POWER}"),
 }
+_GROUPS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _PLAIN = re.compile(rf"[-+]?\s*{NUMERAL}")
-_INTEGER = re.compile(r"[-+]?\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,61 +65,44 @@ class Shape:
     """The two brackets of an interval or a list."""
 
 
-def tidy(text: str) -> str:
-    """The text without what changes only how it is set: dollars, spaces of LaTeX, `\\left`, a full stop at its end."""
-    text = text.replace("\u2212", "-").replace("{,}", ",").replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
-    text = text.replace("\\$", "").replace("\\{", "\\lbrace ").replace("\\}", "\\rbrace ")
-    return plain(" ".join(_WRAPPING.sub(" ", text).split()).removesuffix("."))
-
-
-def without_marks(text: str) -> str:
-    """The text with the words of `\\text{...}` and the like as plain words."""
-    return _WORDS.sub(r" \1 ", text)
-
-
-def is_integer(text: str) -> bool:
-    """Whether the text is nothing but the digits of a whole number."""
-    return _INTEGER.fullmatch(text) is not None
-
-
 @lru_cache(maxsize=4096)
 def shape_of(answer: str) -> Shape:
     """The shape of an answer in LaTeX or plain text."""
-    text = tidy(answer)[:_LONGEST]
+    text = tidy(answer)[:LONGEST]
     words = without_marks(text)
     if re.search(r"(?<![<>!\\])=|\\(?:leq?|geq?|lt|gt)(?![a-zA-Z])|[<>≤≥]", text):
         return Shape("equation")
     if text.startswith("\\lbrace") and text.endswith("\\rbrace"):
-        return Shape("set", _split(text.removeprefix("\\lbrace").removesuffix("\\rbrace")))
+        return Shape("set", split(text.removeprefix("\\lbrace").removesuffix("\\rbrace")))
     if "\\cup" in text or "\\infty" in text:
         parts = [part.strip() for part in text.split("\\cup")]
-        if len(parts) == 1 and len(entries := _split(text[1:-1])) == 2:
+        if len(parts) == 1 and len(entries := split(text[1:-1])) == 2:
             return Shape("interval", entries, text[0] + text[-1])
         return Shape("interval")
-    if _is_bracketed(text) and len(entries := _split(text[1:-1])) > 1:
+    if is_bracketed(text) and len(entries := split(text[1:-1])) > 1:
         is_interval = len(entries) == 2 and text[0] + text[-1] != "()"
         return Shape("interval" if is_interval else "list", entries, text[0] + text[-1])
     if value_of(text) is not None:
         return Shape("number")
-    if len(entries := _split(re.sub(r"\b(?:and|or)\b", ",", words))) > 1:
+    if len(entries := split(re.sub(r"\b(?:and|or)\b", ",", words))) > 1:
         return Shape("list", entries)
-    if re.search(r"[a-zA-Z]{3,}", _WORDS.sub("", text).replace("\\", " \\")) and "\\" not in text:
+    if re.search(r"[a-zA-Z]{3,}", WORDS_MARKED.sub("", text).replace("\\", " \\")) and "\\" not in text:
         return Shape("words")
-    if _WORDS.sub("", text).strip() == "":
+    if WORDS_MARKED.sub("", text).strip() == "":
         return Shape("words")
     return Shape("expression")
 
 
 def letters_of(answer: str) -> frozenset[str]:
     """The variables of an expression."""
-    return frozenset(_LETTER.findall(_WORDS.sub("", tidy(answer)[:_LONGEST])))
+    return frozenset(LETTER.findall(WORDS_MARKED.sub("", tidy(answer)[:LONGEST])))
 
 
 @lru_cache(maxsize=4096)
 def value_of(answer: str) -> float | None:
     """The value of a number in LaTeX or plain text, a per cent sign and units aside; None for anything else."""
     text, unit = parted(answer)
-    if not text or len(text) > _LONGEST:
+    if not text or len(text) > LONGEST:
         return None
     try:
         value = _Reader(text).whole() * number_word(unit)
@@ -138,30 +127,13 @@ def numeral_of(answer: str) -> Numeral | None:
 def numeral_and_unit(answer: str) -> tuple[str, str]:
     """An answer without `x =` before it and brackets around it, and its unit; empty where it is too long."""
     text = tidy(answer)
-    if len(text) > _LONGEST:
+    if len(text) > LONGEST:
         return "", ""
-    text = _without_brackets(re.sub(r"^(?:[a-zA-Z]|\\[a-zA-Z])[^=<>]*=", "", text).strip())
+    if named := NAMED.fullmatch(text):
+        text = named[2].strip()
+    text = without_brackets(text)
     text, unit = parted(text)
-    return _without_brackets(text), unit
-
-
-def parted(answer: str) -> tuple[str, str]:
-    """An answer without the words around it, and the words: `5` and `cm ^2`."""
-    text = tidy(answer)
-    if len(text) > _LONGEST:
-        return text, ""
-    if words := _WORDS.fullmatch(text):
-        text = words[1].strip()
-    units: list[str] = []
-    while unit := _UNIT_IN_WORDS.search(text) or _UNIT.search(text):
-        if not text[: unit.start()].strip():
-            break
-        units.insert(0, unit[0])
-        text = text[: unit.start()].strip()
-    if before := _WORDS_BEFORE.match(text):
-        units.insert(0, before[0])
-        text = text[before.end() :] or text
-    return text, without_marks(" ".join(units)).strip()
+    return without_brackets(text), unit
 
 
 def is_point_for_set(given: Shape, wanted: Shape) -> bool:
@@ -176,32 +148,15 @@ def is_close(value: float, other: float, share: float = 1e-9) -> bool:
     return math.isclose(value, other, rel_tol=share, abs_tol=1e-12)
 
 
-def _without_brackets(text: str) -> str:
-    while text[:1] + text[-1:] in ("()", "{}") and _is_bracketed(text):
-        text = text[1:-1].strip()
-    return text
-
-
-def _is_bracketed(text: str) -> bool:
-    """Whether one pair of brackets holds the whole text; `(0, 1]` counts."""
-    if len(text) < 2 or text[0] not in "([{" or text[-1] not in ")]}":
-        return False
-    depth = 0
-    for position, character in enumerate(text):
-        depth += (character in "([{") - (character in ")]}")
-        if depth == 0:
-            return position == len(text) - 1
-    return False
-
-
-def _split(text: str) -> tuple[str, ...]:
-    """The parts between commas that stand in no bracket; the comma of `1,000` stays."""
+def split(text: str) -> tuple[str, ...]:
+    """The parts between commas outside all brackets; the comma of `1,000` stays where others have a space behind."""
     parts, depth, start = [], 0, 0
     if _PLAIN.fullmatch(text.strip()):
         return (text.strip(),)
+    within = {match.start() for match in _GROUPS.finditer(text)} if re.search(r",\s|;", text) else set()
     for position, character in enumerate(text):
         depth += (character in "([{") - (character in ")]}")
-        if character in ",;" and depth == 0:
+        if character in ",;" and depth == 0 and position not in within:
             parts.append(text[start:position].strip())
             start = position + 1
     return (*parts, text[start:].strip())

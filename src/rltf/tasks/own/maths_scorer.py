@@ -7,10 +7,10 @@ from random import Random
 
 from rltf.support.guarded import Failed
 from rltf.tasks.base import INCORRECT_FEEDBACK
+from rltf.tasks.maths.decide import Verdict as Comparison
+from rltf.tasks.maths.golds import LONGEST_ANSWER, normal_answer
 from rltf.tasks.maths.leaks import names_answer
-from rltf.tasks.maths.remarks import LONGEST_ANSWER, locate
-from rltf.tasks.maths.task import normal_answer
-from rltf.tasks.maths.verdicts import Verdict as Comparison
+from rltf.tasks.maths.remarks import locate
 from rltf.tasks.maths.verdicts import Verdicts, check_installed
 from rltf.tasks.own.near import neighbours
 from rltf.tasks.own.scorers import RIGHT, TOO_LONG, Verdict, malformed
@@ -47,6 +47,10 @@ class MathsScorer:
     def reveals(self, gold: str, example: str, text: str) -> bool:
         """Where the answer stands in the text, a number in any form."""
         return names_answer(normal_answer(gold), text)
+
+    def gold_fault(self, gold: str) -> str:
+        """Why no answer could be equal to a gold one but by its very text; empty where one could."""
+        return self._verdicts.gold_fault(gold)
 
     def perturbations(self, example: str, rng: Random) -> list[str]:
         """Other numbers and words."""

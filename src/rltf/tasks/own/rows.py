@@ -114,6 +114,8 @@ class RowsTask(ListedTask):
     def gold_fault(self, problem: Problem) -> str:
         """Why no attempt can meet the gold answer, where that is so."""
         gold = str(problem.metadata["gold"])
+        if isinstance(self._scorer, MathsScorer):
+            return self._scorer.gold_fault(gold)
         if self._by_value:
             return fault_of_gold(gold)
         if not self._judged and final_answer(gold) != gold:
