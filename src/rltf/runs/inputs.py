@@ -22,10 +22,11 @@ from rltf.runs.directory import RunDir
 from rltf.support.errors import UserError
 
 INPUTS = "inputs.json"
-"""In a run's directory: SHA-256 of each file by its path, and the mark."""
+"""In a run's directory: SHA-256 of each file by its path."""
 CHANGED_INPUTS = "changed_inputs.jsonl"
 """There as well: which of them have changed when the run was resumed, after which step, from what and to what."""
-_MARK = "mark"
+_MARK = "inputs.mark"
+"""There as well: a mark on these digests that this machine alone can make."""
 
 
 def input_digests(config: RunConfig) -> dict[str, str]:
@@ -51,7 +52,8 @@ def _digest(path: str) -> str:
 
 def write_inputs(run: RunDir, digests: Mapping[str, str]) -> None:
     """Keeps which files a run began with, or goes on with."""
-    run.write_text(INPUTS, json.dumps({**digests, _MARK: _mark(digests)}, indent=2) + "\n")
+    run.write_text(INPUTS, json.dumps(dict(digests), indent=2) + "\n")
+    run.write_text(_MARK, _mark(digests) + "\n")
 
 
 def check_inputs(run: RunDir, config: RunConfig, *, accept: bool) -> dict[str, tuple[str, str]]:
@@ -90,7 +92,7 @@ def check_code(run: RunDir, config: RunConfig) -> None:
 def _kept(run: RunDir) -> tuple[dict[str, str], str]:
     """The digests that the run has on record, and their mark."""
     kept = json.loads(run.read_text(INPUTS)) if run.has(INPUTS) else {}
-    return kept, kept.pop(_MARK, "")
+    return kept, run.read_text(_MARK).strip() if run.has(_MARK) else ""
 
 
 def _mark(digests: Mapping[str, str]) -> str:
