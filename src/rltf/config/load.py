@@ -272,7 +272,17 @@ def config_to_json(config: RunConfig) -> str:
 
 
 def config_from_json(text: str) -> RunConfig:
-    """The settings of a finished or interrupted run."""
+    """The settings of a finished or interrupted run.
+
+    A judge without a model was never asked: what stands there are the defaults of the version that began the run, and
+    today's take their place.
+    """
+    try:
+        data = json.loads(text)
+        if isinstance(data, dict) and isinstance(data.get("judge"), dict) and data["judge"].get("model") is None:
+            text = json.dumps({name: value for name, value in data.items() if name != "judge"})
+    except ValueError:
+        pass  # Told below, as any other fault.
     try:
         return RunConfig.model_validate_json(text)
     except ValidationError as error:
