@@ -132,7 +132,7 @@ def test_a_record_of_digests_that_was_written_by_hand_runs_no_code(
     config = (run / "config.json").read_text().replace("mine.py", "code.py")
     inputs = json.loads((run / "inputs.json").read_text())
     (run / "config.json").write_text(config)
-    for digests in ({}, inputs, {"mark": inputs["mark"]}, None):
+    for digests in ({}, inputs, {"code.py": "0"}, None):
         if digests is None:
             (run / "inputs.json").unlink()
         else:
