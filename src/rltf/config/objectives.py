@@ -67,9 +67,10 @@ class TokenDistillationConfig(Section):
     """Multiplies the term."""
     initial_coefficient: Rate | None = None
     """Set: the coefficient runs linearly from this value to `coefficient` over the run."""
-    teacher: Policy = "current"
+    teacher: Policy = "average"
     """Whose weights the teacher has: the policy's own of this step (`current`), those before training (`initial`), or
-    their running average (`average`, see `trainer.average_decay`)."""
+    their running average (`average`, see `trainer.average_decay`). A live teacher can collapse together with
+    its pupil."""
     divergence: Literal["jensen_shannon", "forward_kl", "reverse_kl"] = "jensen_shannon"
     """Between teacher and policy: `forward_kl` is KL(teacher, policy), `reverse_kl` the other way."""
     top: Positive = 20
