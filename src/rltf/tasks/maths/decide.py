@@ -41,6 +41,7 @@ _SYNONYMS = {
 }
 _POWER_OF_TEN = re.compile(r"10\s*\^\s*(?:\{\s*-?\d{1,3}\s*\}|\d)")
 _SAID_OF = re.compile(r"(?:[a-zA-Z]|\\[a-zA-Z])[^=<>]*=(?=[^=<>]+$)")
+_RELATION = re.compile(r"[=<>]|\\(?:l[et]|leq|g[et]|geq|ne|neq|in)(?![a-zA-Z])")
 _INDIAN = re.compile(r"([-+]?)(\d{1,2}(?:,\d{2})+,\d{3})")
 
 
@@ -122,10 +123,14 @@ class _Decision:
     def _same_formulas(self, answer: str, gold: str) -> bool:
         (name, value), (other, right) = named_value(answer), named_value(gold)
         name, value = in_one_variable(name, value, other)
-        if name and name == other:
-            return self._same_entry(value, right)
+        if name and other:
+            # y = 2x and f(x) = 2x, but not f'(x) = 2x.
+            same = name == other or {"y"} < {name, other} <= {"y", "f(x)", "g(x)", "h(x)"}
+            return same and self._same_entry(value, right)
         if self._leaf is None:
             raise _UndecidedError
+        if (name or other) and not _RELATION.search(tidy(gold if name else answer)):
+            answer, gold = value, right
         return self._leaf(answer, gold)
 
     def _same_entry(self, answer: str, gold: str) -> bool:

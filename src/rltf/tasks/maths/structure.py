@@ -29,7 +29,9 @@ _INTEGERS = re.compile(
     r"\s*[,;]?\s*(?:\\text\s*\{\s*,?\s*(?:where|for|with)?\s*\})?\s*\(?\s*([a-zA-Z])\s*\\in\s*(?:\\mathbb\s*\{?Z\}?|"
     r"\\mathbf\s*\{?Z\}?|Z)\s*\)?$"
 )
-_ANY_INTEGER = re.compile(r"(?<![a-zA-Z\\])([klmn])(?![a-zA-Z_])")
+_BUILDER = re.compile(
+    r"\\lbrace\s*[a-z]\s*(?:\\in\s*\\mathbb\s*\{?R\}?)?\s*(?:\\mid(?![a-zA-Z])|\||:)\s*([^|:]*[<>=\\][^|:]*)\\rbrace"
+)
 _MODULUS = re.compile(
     r"\s*[,(]?\s*\(?\s*(?:\\pmod|\\bmod|\\mod|\\text\s*\{\s*\(?mod\s*\}|\\mathrm\s*\{\s*mod\s*\}|\bmod)\s*\{?\s*([^{}()]+?)\s*\}?\s*\)?$"
 )
@@ -46,7 +48,8 @@ _PREFIXES = {"b": "2", "o": "8", "x": "16"}
 _COLUMN = re.compile(r"\(?\s*\\begin\{([pb]?matrix)\}(.*)\\end\{\1\}\s*\)?", re.DOTALL)
 _OR = r"and|or|und|oder|et|ou|y|o|или|и|和|或|또는"
 _AND_IN_WORDS = re.compile(rf"\\(?:text|mathrm|textbf|mbox|textit)\s*\{{([^{{}}]*?)(?<!\w)(?:{_OR})(?!\w)([^{{}}]*)\}}")
-_AND = re.compile(r"(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])|\\(?:lor|vee|land|wedge)(?![a-zA-Z])")
+_AND = re.compile(r"(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])")
+_LOGICAL = re.compile(r"\\(?:lor|vee|land|wedge)(?![a-zA-Z])")
 _SIGNS = re.compile(r"\\(pm|mp)(?![a-zA-Z])")
 _CHOICE = re.compile(r"\(\s*([A-J])\s*\)\s*|([A-J])\s*[).:](?:\s+|$)|([A-J])$")
 _OTHER_CHOICE = re.compile(r"\(\s*[A-J]\s*\)|(?<![A-Za-z])[A-J]\s*[).:](?:\s|$)")
@@ -144,7 +147,7 @@ def listing(answer: str) -> Listing | None:
     if "\\cup" in body or "\\cap" in body or re.search(r"\\(?:le|ge|lt|gt|leq|geq|ne)(?![a-zA-Z])|[<>]", body):
         return None
     if found := _bracketed(body):
-        return found
+        return Listing(_expanded((body,))) if found.ends == "()" and _SIGNS.search(body) else found
     return _bare_list(text)
 
 
@@ -209,8 +212,10 @@ def _same_in_any_order(mine: Sequence[str], theirs: Sequence[str], same: Same) -
 
 
 def without_condition(text: str) -> str:
-    """The text without `for all x` at its end, and with k for the name of any integer: `k \\in \\mathbb{Z}`."""
+    """The condition alone of a set, no `for all x`, and k for the name of any integer: `k \\in \\mathbb{Z}`."""
     text = _FOR_ALL.sub("", text)
+    if builder := _BUILDER.fullmatch(text):
+        text = builder[1].strip()
     match = _INTEGERS.search(text)
     letter = match[1] if match else None
     if match:
@@ -299,6 +304,8 @@ def _with_commas(text: str) -> str:
     """The text with a comma for each `and` and `or`, also among other words."""
     text = _AND_IN_WORDS.sub(lambda match: f"{_words(match[1])} , {_words(match[2])}", text)
     text = _AND.sub(" , ", text)
+    if "=" in text:
+        text = _LOGICAL.sub(" , ", text)
     return re.sub(r"[,;](?:\s*[,;])+", ", ", text).strip().strip(",;").strip()
 
 

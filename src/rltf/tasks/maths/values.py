@@ -36,9 +36,15 @@ _TOKEN = re.compile(
 )
 _NAME = (
     r"(?:[a-zA-Z]|\\(?:vec|overrightarrow|mathbf|mathrm|text|angle|hat|bar)\s*\{?[^{}=]*\}?|\\[a-zA-Z]+)"
-    r"(?:'|_\s*(?:\{[^{}]*\}|\w)|\^\s*\\ast|\s*\([^()=<>]{1,20}\))*"
+    r"(?:'|_\s*(?:\{[^{}]*\}|\w)|\^\s*(?:\\ast|\\prime|\{\s*-1\s*\}|\{\s*\\prime\s*\})|\s*\([^()=<>]{1,20}\))*"
 )
-NAMED = re.compile(rf"({_NAME}|\\angle\s*[A-Z]{{1,3}}|[A-Z]{{2,3}})\s*=\s*([^=<>]+)")
+# A segment, an angle, an area, a size, a quotient, a function of one letter.
+_NAME_OF_FIGURE = (
+    r"[A-Z]{2,3}|\\angle\s*[A-Z]{1,3}|\[[A-Z]{3,5}\]|\|[^|=]{1,20}\||\\frac\s*\{\s*[a-zA-Z]+\s*\}\s*\{\s*[a-zA-Z]+\s*\}|"
+    r"[a-zA-Z]\s*/\s*[a-zA-Z]|[a-zA-Z](?:\s*:\s*[a-zA-Z])+|"
+    r"\\(?:sin|cos|tan|cot|sec|csc|det|arg|dim|deg|ln|log)\s*\(?\s*(?:\\[a-z]+|[a-zA-Z]{1,3})\s*\)?"
+)
+NAMED = re.compile(rf"({_NAME}|{_NAME_OF_FIGURE})\s*=\s*([^=<>]+)")
 """A name and a value: `x = 5`, `f(2) = 5`, `\\text{Area} = 5`. No equation such as `x + y = 5`."""
 _INNER = rf"\s*[-+]?\s*{NUMERAL}\s*"
 _FRACTION = rf"(?:\\frac\s*(?:\{{{_INNER}\}}|\d)\s*(?:\{{{_INNER}\}}|\d)|{NUMERAL}\s*[/:]\s*{NUMERAL})"
