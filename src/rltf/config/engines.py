@@ -40,8 +40,8 @@ class TorchEngineConfig(Section):
     lora: LoraConfig | None = None
     """Set: train adapters in place of all weights."""
     share_prefixes: bool = True
-    """Compute a prompt once for all the sequences that begin with it. Off for models whose cache cannot
-    be copied between sequences."""
+    """Compute a prompt once for all the sequences that begin with it. Turned off by itself, and said, for a model whose
+    log-probabilities it would change, or whose cache cannot be copied between sequences."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time. Excludes `share_prefixes`."""
     micro_batch_tokens: Positive | None = None
