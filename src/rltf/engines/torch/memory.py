@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from rltf.config import RunConfig
-from rltf.engines.torch.model import pick_device, source_of
+from rltf.engines.torch.model import first_line, pick_device, source_of
 from rltf.support.errors import UserError
 
 GIB = 2**30
@@ -48,13 +48,13 @@ def memory(config: RunConfig, prompt_tokens: int) -> Memory:
     """
     engine = config.engine
     try:
-        described = AutoConfig.from_pretrained(source_of(engine.model))
+        described = AutoConfig.from_pretrained(source_of(engine.model), trust_remote_code=engine.trust_remote_code)
         with torch.device("meta"):
-            model: Any = AutoModelForCausalLM.from_config(described)
+            model: Any = AutoModelForCausalLM.from_config(described, trust_remote_code=engine.trust_remote_code)
     except UserError:
         raise
     except Exception as error:  # as in loading: every library has its own
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(f"engine.model={engine.model}: its config cannot be read: {reason}") from error
     text = described.get_text_config()
     width = torch.finfo(getattr(torch, engine.dtype)).bits // 8

@@ -59,7 +59,7 @@ def source_of(model: str) -> str:
         path = Path(model).expanduser()
         is_directory = path.is_dir()
     except (OSError, RuntimeError) as error:
-        raise UserError(f"engine.model={model[:80]}: is no path and no hub name: {_first_line(error)}") from error
+        raise UserError(f"engine.model={model[:80]}: is no path and no hub name: {first_line(error)}") from error
     if is_directory:
         if not (path / "config.json").is_file():
             raise UserError(
@@ -87,11 +87,14 @@ def load_weights(config: TorchEngineConfig, device: torch.device) -> Any:
     source = source_of(config.model)
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
-            source, dtype=getattr(torch, config.dtype), output_loading_info=True
+            source,
+            dtype=getattr(torch, config.dtype),
+            output_loading_info=True,
+            trust_remote_code=config.trust_remote_code,
         )
     except Exception as error:
         # A broken directory shows itself in as many kinds of error as there are libraries that read it.
-        raise UserError(f"engine.model={config.model}: {_unloadable(source, 'model')}: {_first_line(error)}") from error
+        raise UserError(f"engine.model={config.model}: {_unloadable(source, 'model')}: {first_line(error)}") from error
     absent = sorted(map(str, [*report.get("missing_keys", ()), *report.get("mismatched_keys", ())]))
     if absent:
         raise UserError(
@@ -107,15 +110,15 @@ def load_tokenizer(config: TorchEngineConfig) -> Any:
     source = source_of(config.model)
     with _copies_alone(source) as missing:
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source)
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=config.trust_remote_code)
         except Exception as error:
             what = _unloadable(source, "tokenizer")
-            raise UserError(f"engine.model={config.model}: {what}: {missing or _first_line(error)}") from error
+            raise UserError(f"engine.model={config.model}: {what}: {missing or first_line(error)}") from error
     if config.chat_template is not None:
         try:
             tokenizer.chat_template = Path(config.chat_template).expanduser().read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError, RuntimeError) as error:
-            raise UserError(f"engine.chat_template={config.chat_template}: {_first_line(error)}") from error
+            raise UserError(f"engine.chat_template={config.chat_template}: {first_line(error)}") from error
     if not tokenizer.chat_template:
         raise UserError(
             f"engine.model={config.model}: its tokenizer has no chat template; set engine.chat_template to a "
@@ -136,9 +139,9 @@ def load_for_prompts(config: TorchEngineConfig, prompts: PromptsConfig) -> tuple
     renderer = _renderer(tokenizer, _stop_tokens(tokenizer, None), prompts)
     _probe(config, renderer, prompts)
     try:
-        return renderer, _longest(AutoConfig.from_pretrained(source))
+        return renderer, _longest(AutoConfig.from_pretrained(source, trust_remote_code=config.trust_remote_code))
     except Exception as error:
-        reason = _first_line(error)
+        reason = first_line(error)
         raise UserError(f"engine.model={config.model}: {_unloadable(source, 'config')}: {reason}") from error
 
 
@@ -182,7 +185,7 @@ def _probe(config: TorchEngineConfig, renderer: Renderer, prompts: PromptsConfig
         try:
             text = renderer.text(renderer.prompt(given))
         except Exception as error:
-            raise UserError(f"{source}: the chat template fails: {_first_line(error)}") from error
+            raise UserError(f"{source}: the chat template fails: {first_line(error)}") from error
         if any(message.content not in text for message in given):
             raise UserError(f"{source}: the chat template leaves out a message's text; use another template")
     if prompts.system is not None:
@@ -196,7 +199,7 @@ def _probe_system(renderer: Renderer) -> None:
             prompt = renderer.prompt(given)
         except Exception as error:
             raise UserError(
-                f"prompts.system: the model's chat template takes no system message ({_first_line(error)}); remove it, "
+                f"prompts.system: the model's chat template takes no system message ({first_line(error)}); remove it, "
                 "and put its text into the task's questions"
             ) from error
         if system.content not in renderer.text(prompt):
@@ -226,5 +229,9 @@ def _stop_tokens(tokenizer: Any, generation: Any) -> list[int]:
     return list(dict.fromkeys(token for token in ids if token is not None))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def first_line(error: Exception) -> str:
+    """What an error of another library says, in one line."""
+    text = str(error).strip()
+    if "trust_remote_code" in text:
+        return "it needs code of its own; read that, and if you trust it, set engine.trust_remote_code=true"
+    return text.splitlines()[0] if text else type(error).__name__
