@@ -34,7 +34,7 @@ class FeedbackOnTokens(rltf.Term):
         if not isinstance(first.feedback, rltf.Feedback):
             return None
         messages = self.context.prompts.next_turn(
-            rollout.problem, first.messages, first.text, first.feedback.text, self.context.conversation
+            rollout.problem, first.feedback_messages, first.text, first.feedback.text, self.context.conversation
         )
         prompt = self.context.renderer.prompt(messages)
         return rltf.Query(prompt_tokens=prompt, completion_tokens=first.completion.tokens)
@@ -48,7 +48,7 @@ class FeedbackOnTokens(rltf.Term):
         samples = []
         for i, rollout in enumerate(group.rollouts):
             query, first = self._behind_feedback(rollout), rollout.turns[0]
-            if query is None:
+            if query is None or query not in answers:  # No feedback, or more than the model's context holds.
                 continue
             lost = first.completion.logprobs - answers[query].logprobs_T
             blame = np.clip(lost, 0.0, self.settings.most).astype(np.float32)

@@ -7,8 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from helpers import floats
+from transformers import AutoTokenizer
 
+from rltf.builtin import builtin_directory
+from rltf.config import RunConfig
 from rltf.engines.base import Joined, Weights
+from rltf.runs.build import build_task
 from rltf.tasks import Task
 from rltf.text.renderer import Renderer
 from rltf.types import Answer, Completion, Finish, Query, SamplingParams, Split, Tokens, TrainingSample
@@ -89,3 +93,17 @@ def scripted_engine(task: Task, renderer: Renderer, right: Sequence[int]) -> Joi
     problems = [task.problem(split, index) for split in SPLITS for index in range(task.size(split))]
     answers = {problem.prompt: task.write_answer(problem.answer) for problem in problems}
     return Joined(ScriptedLearner(renderer=renderer), ScriptedSampler(renderer=renderer, answers=answers, right=right))
+
+
+RIGHT = (0, 3, 1, 2)
+"""What the engine of `engine.path` answers right after each step."""
+
+
+def scripted(config: RunConfig) -> Joined:
+    """`engine.path=tests/scripted_engine.py:scripted`; where `engine.model` is an export of it, as it was then."""
+    tokenizer = AutoTokenizer.from_pretrained(builtin_directory())
+    engine = scripted_engine(build_task(config.task), Renderer(tokenizer, [tokenizer.eos_token_id]), RIGHT)
+    exported = Path(config.engine.model) / VERSION
+    if exported.is_file():
+        engine.learner.load(exported.parent)
+    return engine

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import rltf as command
 from scripted_engine import VERSION, scripted_engine
 
 import rltf
+from rltf.rollouts.records import BestRecord
 from rltf.runs.build import build_task
 from rltf.tasks import Task
 from rltf.text.renderer import Renderer
@@ -91,3 +94,46 @@ def test_no_best_policy_is_kept_where_none_is_wanted(renderer: Renderer, tmp_pat
         with run:
             run.train()
         assert not (run.path / "best").exists()
+
+
+ENGINE = Path(__file__).parent / "scripted_engine.py"
+SHORT = (
+    "objective.name=rltf_fm",
+    "trainer.steps=3",
+    "trainer.groups_per_batch=4",
+    "trainer.group_size=2",
+    "trainer.minibatches=1",
+    "trainer.warmup_steps=0",
+    "evaluation.every=1",
+    "evaluation.problems=4",
+    "evaluation.samples=1",
+)
+
+
+def test_an_engine_in_a_file_trains_is_kept_at_its_best_and_evaluated_from_the_command_line(tmp_path: Path) -> None:
+    command("train", f"engine.path={ENGINE}:scripted", *SHORT, "--run-dir", "run", cwd=tmp_path)
+    run = rltf.Run.open(tmp_path / "run")
+    # Four problems, of which 0, 3, 1 and 2 are right before and after each of three steps.
+    assert validated(run) == [0.75, 0.25, 0.5]
+    assert run.summary is not None
+    assert (run.summary.before.first_turn, run.summary.after.first_turn) == (0.0, 0.5)
+    assert run.summary.best == BestRecord(step=1, validation_first_turn=0.75)
+    assert (tmp_path / "run" / "best" / VERSION).read_text() == "1"
+    assert str(ENGINE) in json.loads((tmp_path / "run" / "inputs.json").read_text())
+    done = command("eval", "run", "-n", "4", "-k", "1", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["first_turn"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("", "has no function make"),
+        ("def make(config): return 1 / 0", "raised ZeroDivisionError: division by zero"),
+        ("def make(config): return 3", "has no answer"),
+    ],
+)
+def test_an_engine_that_is_none_is_one_clear_line(code: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "engine.py").write_text(code)
+    done = command("train", "engine.path=engine.py:make", *SHORT, "--run-dir", "run", cwd=tmp_path, status=2)
+    assert message in done.stderr
+    assert not (tmp_path / "run").exists()

@@ -252,6 +252,9 @@ TESTED_ELSEWHERE: dict[str, str] = {
         "test_user_method.py::test_the_example_trains_through_the_command_line_and_its_settings_count"
     ),
     "engine.model": "test_engine.py::test_a_missing_model_is_one_clear_line",
+    "engine.path": (
+        "test_best.py::test_an_engine_in_a_file_trains_is_kept_at_its_best_and_evaluated_from_the_command_line"
+    ),
     "engine.trust_remote_code": "test_pretrained.py::test_a_model_with_code_of_its_own_needs_a_setting",
     "engine.chat_template": (
         "test_templates.py::test_the_day_is_in_a_runs_record_and_in_its_prompts_also_after_a_resume"

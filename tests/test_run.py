@@ -446,3 +446,38 @@ def test_a_run_is_read_while_the_command_line_trains_it(tiny_model: Path, tmp_pa
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_second_call_of_train_after_a_failure_starts_anew(tiny_model: Path, tmp_path: Path) -> None:
+    class Failing(rltf.Observer):
+        def step(self, step: int, metrics: Any, timing: Any) -> None:
+            raise RuntimeError("enough")
+
+    config = settings(tiny_model, trainer__save_every=0)
+    with rltf.Run.begin(config, tmp_path / "whole") as whole:
+        whole.train()
+    run = rltf.Run.begin(config, tmp_path / "run")
+    with pytest.raises(RuntimeError, match="enough"):
+        run.train([Failing()])
+    run.train()
+    run.close()
+    for name in ("metrics.jsonl", "rollouts.jsonl"):
+        assert (run.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def test_a_resume_that_is_refused_lets_go_of_the_run(tiny_model: Path, tmp_path: Path) -> None:
+    rltf.Run.begin(settings(tiny_model), tmp_path / "run").close()
+    with pytest.raises(rltf.UserError, match="only be made longer") as refused:
+        rltf.Run.resume(tmp_path / "run", {"trainer.steps": 1})
+    assert refused.traceback
+    rltf.Run.resume(tmp_path / "run").close()
+
+
+def test_a_model_that_learned_from_a_logs_feedback_alone_is_evaluated(tiny_model: Path, tmp_path: Path) -> None:
+    entry = {"messages": [{"role": "user", "content": "1?"}], "response": "2", "feedback": "Not so."}
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for _ in range(4)))
+    log = {"log__path": str(tmp_path / "log.jsonl"), "log__score": "none", "rollout__horizon": 1}
+    config = settings(tiny_model, objective__name="rltf_fm", **log)
+    with rltf.Run.begin(config, tmp_path / "run") as run:
+        run.train()
+    assert 0.0 <= rltf.evaluate(run, {"evaluation.problems": 2}).first_turn <= 1.0

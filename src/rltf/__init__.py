@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from rltf.config import RunConfig, Section
     from rltf.config.load import configure
+    from rltf.engines.base import Engine, Joined
     from rltf.objectives import Answers, Context, Objective, Term
     from rltf.rollouts.records import Evaluation, EvaluationRecord, RolloutRecord, Summary, Timing
     from rltf.runs.look import evaluate
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "rltf.config": ("RunConfig", "Section"),
     "rltf.config.load": ("configure",),
+    "rltf.engines.base": ("Engine", "Joined"),
     "rltf.rollouts.records": ("Evaluation", "EvaluationRecord", "RolloutRecord", "Summary", "Timing"),
     "rltf.runs.look": ("evaluate",),
     "rltf.runs.observers": ("Observer",),
@@ -70,11 +72,13 @@ __all__ = [
     "Answers",
     "Completion",
     "Context",
+    "Engine",
     "Evaluation",
     "EvaluationRecord",
     "Feedback",
     "FeedbackFailure",
     "Interrupted",
+    "Joined",
     "Message",
     "Objective",
     "Observer",

@@ -48,7 +48,8 @@ class Problem:
     prompt: str
     """The full question, x0 in the paper, as the model sees it."""
     answer: str
-    """The gold answer in the task's own notation. Never shown to the policy."""
+    """The gold answer in the task's own notation. The policy sees it only where `feedback.source=answer` or `sdft`
+    shows it on purpose."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What the task needs to score and to explain; opaque to everything else."""
     before: tuple[Message, ...] = ()
@@ -173,7 +174,7 @@ class SamplingParams:
 
 
 class Generate(Protocol):
-    """The only thing that judges and rollouts know of an engine."""
+    """The only thing that sources of feedback and rollouts know of an engine."""
 
     def __call__(
         self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seeds: Sequence[int]
@@ -308,7 +309,7 @@ class TrainingSample:
     entropy_weight: float = 0.0
     """Bonus per token for the policy's entropy, on the completion's tokens."""
     component: str
-    """Which term of the objective this is (`policy`, `distillation`, `feedback`), for metrics and records."""
+    """Which term of the objective this is, such as `policy` or `distillation`, for metrics and records."""
     rollout: int
     """Index of the rollout in its group, for the record."""
     turn: int

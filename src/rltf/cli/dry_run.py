@@ -29,17 +29,26 @@ def dry_run(config: RunConfig, config_json: str) -> None:
     count = None if isinstance(problems, str) else problems
     prompt_tokens = max(1, question // CHARACTERS_PER_TOKEN)
     console.print(_prices(config, count, prompt_tokens))
-    checks.append(("device", _complaint(lambda: _device(config))))
-    checks.append(("model", _memory(console, config, prompt_tokens) or _complaint(lambda: _try_out(console, config))))
-    # Where these fail, the same would be said again.
-    if not any(complaint for name, complaint in checks if name in ("feedback", "model")):
-        checks.append(("prompts", _complaint(lambda: _check_prompts(config))))
-        if config.log.path is not None:
-            checks.append(("log", _complaint(lambda: _log(console, config))))
+    # Of an engine of the user's nothing can be said before it is made.
+    if config.engine.path is None:
+        checks += _model(console, config, prompt_tokens, sound=not any(complaint for _, complaint in checks))
     for name, complaint in checks:
         console.print(plain(f"{name}: {complaint}" if complaint else f"{name}: good", "red" if complaint else "green"))
     if any(complaint for _, complaint in checks):
         fail("the run cannot begin like this on this machine", 1)
+
+
+def _model(console: Console, config: RunConfig, prompt_tokens: int, *, sound: bool) -> list[tuple[str, str]]:
+    """What is found of the model without its weights; `sound`: nothing else was found wrong before."""
+    device = ("device", _complaint(lambda: _device(config)))
+    model = ("model", _memory(console, config, prompt_tokens) or _complaint(lambda: _try_out(console, config)))
+    # Where these fail, the same would be said again.
+    if not sound or model[1]:
+        return [device, model]
+    checks = [device, model, ("prompts", _complaint(lambda: _check_prompts(config)))]
+    if config.log.path is not None:
+        checks.append(("log", _complaint(lambda: _log(console, config))))
+    return checks
 
 
 def _task(config: RunConfig, console: Console) -> tuple[int | str, int]:

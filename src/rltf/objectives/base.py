@@ -44,7 +44,8 @@ class Term(ABC):
         Args:
             group: the siblings of one problem; at least one.
             progress: the run's position in [0, 1], for schedules.
-            answers: by query, the answers to all that `queries` gave for this group.
+            answers: by query, the answers to what `queries` gave for this group, but for queries that are longer than
+                the model's context (`Context.max_tokens`), which have none.
 
         Returns:
             Samples without any weight are left out.

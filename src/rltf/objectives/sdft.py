@@ -21,8 +21,10 @@ class AfterDemonstration:
     template: str
     """With `{question}` and `{answer}`."""
 
-    def __call__(self, rollout: Rollout) -> Tokens:
-        """Never None: every problem has an answer."""
+    def __call__(self, rollout: Rollout) -> Tokens | None:
+        """None where the problem has no right answer to show."""
+        if not rollout.problem.answer:
+            return None
         fields = {"question": rollout.problem.prompt, "answer": rollout.problem.answer}
         asked = (Message(role="user", content=substitute(self.template, fields)),)
         return self.context.renderer.prompt(self.context.prompts.opened(asked))

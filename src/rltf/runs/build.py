@@ -6,11 +6,11 @@ import importlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from rltf.config import TASK_SECTIONS, MixtureConfig, RunConfig, TaskConfig, TaskSection, UserMethodConfig
 from rltf.config.load import read_recipe
-from rltf.engines.base import Engine
+from rltf.engines.base import Engine, Learner
 from rltf.feedback import (
     AnswerSource,
     Breaker,
@@ -42,6 +42,7 @@ from rltf.runs.observers import Observer
 from rltf.runs.trainer import Trainer
 from rltf.support.errors import UserError
 from rltf.support.rows import HUB
+from rltf.support.user_modules import describe, load_module
 from rltf.tasks import Mixture, Task
 from rltf.tasks.mixture import parts_of
 from rltf.text.prompts import Prompts
@@ -186,10 +187,34 @@ def _self_source(config: RunConfig, engine: Engine) -> SelfSource:
 
 def build_engine(config: RunConfig) -> Engine:
     """The engine that the settings describe, with its model loaded."""
+    if config.engine.path is not None:
+        return _user_engine(config, config.engine.path)
     # Imported here: torch and transformers take seconds to import, and settings are checked without them.
     from rltf.engines.torch.engine import torch_engine
 
     return torch_engine(config.engine, config.trainer, config.rollout.temperature, config.prompts)
+
+
+def _user_engine(config: RunConfig, place: str) -> Engine:
+    """The engine that a function of the user's makes."""
+    setting = f"engine.path={place}"
+    file, _, name = place.rpartition(":")
+    make = getattr(load_module(Path(file), setting), name, None)
+    if not callable(make):
+        raise UserError(f"{setting}: the file has no function {name}")
+    try:
+        engine = make(config)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{setting}: the function raised {describe(error, Path(file))}") from error
+    lacking = [part for part in _PARTS_OF_AN_ENGINE if not hasattr(engine, part)]
+    if lacking:
+        raise UserError(f"{setting}: the function returned {engine!r:.60}, which has no {lacking[0]}")
+    return cast("Engine", engine)
+
+
+_PARTS_OF_AN_ENGINE = sorted(name for name in {**vars(Learner), **vars(Engine)} if not name.startswith("_"))
 
 
 def build_objective_of(config: RunConfig, engine: Engine, given: GivenObjective | None = None) -> Objective:
@@ -239,7 +264,7 @@ def build_trainer(
             run_dir=run_dir,
             engine=engine,
             collector=build_evaluation_collector(config, task, engine, endpoints, log=log, feedback=feedback),
-            second_opinion=build_second_opinion(config, task, endpoints),
+            second_opinion=build_second_opinion(config, evaluated, endpoints),
             stop_requested=stop_requested,
         ),
         observer=observer,

@@ -10,7 +10,7 @@ from typing import Any, cast, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from rltf.config import FeedbackConfig, RunConfig, TaskConfig
-from rltf.config.load import set_value, validate_config
+from rltf.config.load import config_from_json, set_value, validate_config
 from rltf.config.log import LogConfig
 from rltf.engines.base import Engine
 from rltf.feedback.llm import Endpoints
@@ -28,7 +28,7 @@ from rltf.runs.build import (
     task_settings,
 )
 from rltf.runs.directory import RunDir
-from rltf.runs.inputs import check_code
+from rltf.runs.inputs import check_code, named_files
 from rltf.runs.run import Run, refuse_without
 from rltf.support.errors import UserError
 from rltf.tasks import Task
@@ -120,7 +120,8 @@ def settings_for(
     if config.engine.model != named:
         raise UserError(f"engine.model={config.engine.model}: the model is named first; remove the setting")
     if run is not None and not accept_changed_files:
-        check_code(run, config)
+        # What is named here and now was asked for; what the run's directory names was not.
+        check_code(run, config, named_files(config_from_json(run.config_text())))
     return config
 
 
@@ -135,9 +136,8 @@ def _settings_of(run: RunDir, task: str | None, given: Task | None) -> dict[str,
     # Of a log, held-out questions alone are asked.
     if task is not None or given is not None or not LogConfig.model_validate(data["log"]).may_be_evaluated_on:
         data["log"] = {}
-    if data["objective"]["name"] == "user":
-        # Nothing of a method is needed to look at its model.
-        data["objective"] = {"name": "grpo_multi"}
+        # Nor is a method needed to look at its model; what it asks of a run's settings is for training.
+        data["objective"] = {"name": "grpo_multi", "policy_coefficient": 0.0}
         data["rollout"]["horizon"] = max(2, data["rollout"]["horizon"])
     if task is not None and task != data["task"]["name"]:
         data["task"] = task_settings(task).get("task", {})
@@ -150,6 +150,7 @@ def _settle_judges(data: dict[str, Any], store: Path) -> None:
     try:
         judged = TypeAdapter(TaskConfig).validate_python(data["task"]).judged
         asked = judged or "llm" in FeedbackConfig.model_validate(data["feedback"]).asked
+        asked = asked or LogConfig.model_validate(data["log"]).score == "judge"
     except ValidationError:  # Checking the whole says it better.
         return
     if not asked:

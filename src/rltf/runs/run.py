@@ -18,7 +18,7 @@ from rltf.rollouts.collector import check_first_prompts
 from rltf.rollouts.records import FORMAT, EvaluationRecord, RolloutRecord, Summary, Timing
 from rltf.runs.build import GivenObjective, build_engine, build_task, build_trainer, check_sources, open_endpoints
 from rltf.runs.directory import RunDir
-from rltf.runs.inputs import CHANGED_INPUTS, check_inputs, input_digests, write_inputs
+from rltf.runs.inputs import CHANGED_INPUTS, check_inputs, input_digests, mark_of, write_inputs
 from rltf.runs.observers import Observer, Observers
 from rltf.runs.provenance import environment
 from rltf.support.errors import UserError
@@ -72,6 +72,8 @@ class Run:
         self._directory, self.config = directory, config
         self._task, self._engine, self._objective, self._feedback = task, engine, objective, feedback
         self._own_engine = engine is None
+        self._untouched = 0 if engine is None else engine.version
+        """The version of an engine that has not been trained by this run."""
 
     @classmethod
     def begin(
@@ -106,14 +108,20 @@ class Run:
             RunDir.check_free(Path(path))
         # A model that cannot be loaded leaves no directory behind.
         loaded = build_engine(config) if engine is None else engine
-        _check_prompt(config, tried, loaded)
+        try:
+            _check_prompt(config, tried, loaded)
+        except UserError:
+            if engine is None:
+                loaded.close()
+            raise
         machine, digests = environment(), input_digests(config)
+        mark = mark_of(config, digests)
         name = f"{tried.name}-{config.objective.name}-seed{config.seed}"
         directory = RunDir.create_unused(RUNS, name) if path is None else RunDir.create(Path(path))
         names = {part: type(value).__name__ for part, value in given.items() if value is not None}
         directory.write_text("run.json", json.dumps({"format": FORMAT, "given": names}, indent=2) + "\n")
         directory.write_text("environment.json", json.dumps(machine, indent=2) + "\n")
-        write_inputs(directory, digests)
+        write_inputs(directory, digests, mark)
         directory.write_text("config.json", config_to_json(config))
         run = cls(directory, config, task=tried, engine=loaded, objective=objective, feedback=_source(feedback))
         run._own_engine = engine is None
@@ -136,7 +144,7 @@ class Run:
         Args:
             path: its directory.
             changes: settings of `MAY_CHANGE` to set anew. More `trainer.steps` lengthen the run: the schedules go on
-                as those of a run of the new length.
+                as those of a run of the new length; the warm-up stays as it was.
             accept_changed_files: go on although a file that the settings name was changed, or its code was never run
                 on this machine.
             task: and the others: what `begin` was given, again.
@@ -151,6 +159,18 @@ class Run:
         directory = RunDir.open(Path(path))
         refuse_without(directory, {"task": task, "engine": engine, "objective": objective, "feedback": feedback})
         directory.lock()
+        try:
+            config, task = cls._take_up(directory, changes, task, accept_changed_files)
+        except BaseException:
+            directory.unlock()
+            raise
+        return cls(directory, config, task=task, engine=engine, objective=objective, feedback=_source(feedback))
+
+    @staticmethod
+    def _take_up(
+        directory: RunDir, changes: Mapping[str, Any], task: Task | None, accept_changed_files: bool
+    ) -> tuple[RunConfig, Task]:
+        """Checks all that resuming a run needs, and writes down what is set anew; returns its settings and its task."""
         began = config_from_json(directory.config_text())
         config = with_absolute_paths(changed(began, changes))
         done = max((step for step, _ in directory.checkpoints()), default=0)
@@ -166,12 +186,14 @@ class Run:
             rows = [{"step": done, "file": file, "was": was, "is": now} for file, (was, now) in other_files.items()]
             directory.append(CHANGED_INPUTS, rows)
         if other_files or accept_changed_files:
-            write_inputs(directory, input_digests(config))
+            digests = input_digests(config)
+            write_inputs(directory, digests, mark_of(config, digests))
+        if config.trainer.steps > began.trainer.steps:
+            # First: settings of a longer run beside the outcome of a shorter one would say that it is finished.
+            directory.remove("summary.json")
         if changes:
             directory.write_text("config.json", config_to_json(config))
-        if config.trainer.steps > began.trainer.steps:
-            directory.remove("summary.json")
-        return cls(directory, config, task=task, engine=engine, objective=objective, feedback=_source(feedback))
+        return config, task
 
     @classmethod
     def open(cls, path: Path | str) -> Run:
@@ -239,6 +261,7 @@ class Run:
         if done is not None:
             return done
         self._directory.lock()
+        self._start_clean()
         observer = Observers(observers)
         try:
             with open_endpoints(self.config, self.path) as endpoints:
@@ -274,6 +297,18 @@ class Run:
     ) -> None:
         self.close()
 
+    def _start_clean(self) -> None:
+        """Without a checkpoint a run starts anew: not with what a call of `train` that failed made of the model."""
+        if self._engine is None or self._directory.checkpoints() or self._engine.version == self._untouched:
+            return
+        if not self._own_engine:
+            raise UserError(
+                f"{self.path}: no checkpoint was saved and the engine that was handed in is trained already; hand in a "
+                "fresh one, with rltf.Run.resume"
+            )
+        self._engine.close()
+        self._engine = None
+
     def _loaded(self) -> Engine:
         if self._engine is None:
             self._engine = build_engine(self.config)
@@ -292,7 +327,7 @@ def refuse_without(directory: RunDir, given: Mapping[str, Any]) -> None:
     for part, name in directory.given().items():
         if given.get(part) is None:
             raise UserError(
-                f"{directory.path} was begun from Python with a {part} of its own ({name}); go on from there, with "
+                f"{directory.path} was begun from Python with {part}= of its own ({name}); go on from there, with "
                 f'rltf.Run.resume("{directory.path}", {part}=...)'
             )
 
