@@ -338,7 +338,7 @@ def test_a_run_with_a_part_of_pythons_goes_on_with_that_part_alone(part: str, ti
         with pytest.raises(rltf.UserError) as caught:
             refused()
         assert again in str(caught.value)
-        assert f"a {part} of its own ({TYPES[part]})" in str(caught.value)
+        assert f"{part}= of its own ({TYPES[part]})" in str(caught.value)
     done = command("train", "--resume", str(tmp_path / "run"), "trainer.steps=2", cwd=tmp_path, status=2)
     assert again in done.stderr
     assert done.stderr.count("\n") == 1
