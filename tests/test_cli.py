@@ -147,7 +147,7 @@ def test_the_model_to_look_at_is_named_once(tiny_model: Path, tmp_path: Path) ->
 
 def test_a_run_that_never_made_a_step_is_no_model(tiny_model: Path, tmp_path: Path) -> None:
     process = start("train", *SMALL, f"engine.model={tiny_model}", "--run-dir", "run", cwd=tmp_path)
-    while not (tmp_path / "run" / "environment.json").is_file():
+    while not (tmp_path / "run" / "config.json").is_file():
         assert process.poll() is None
         time.sleep(0.01)
     process.kill()
