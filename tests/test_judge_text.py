@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rltf.config import BinaryMatrixConfig, JudgeConfig, KnightsAndKnavesConfig
 from rltf.feedback.llm.prompts import JudgePrompt, harmless
-from rltf.feedback.llm.verdict import Unusable, Verdict, check, parse, redact
+from rltf.feedback.llm.verdict import Unusable, Verdict, _number, check, parse, redact
 from rltf.runs.build import build_task
 from rltf.support.errors import UserError
 from rltf.tasks.base import Rubric
@@ -243,3 +243,10 @@ def test_a_prompt_that_cannot_work_is_refused(tmp_path: object, text: str, compl
         JudgePrompt(JudgeConfig(model="judge", prompt=str(path)), "puzzle")
     with pytest.raises(UserError, match="cannot be read"):
         JudgePrompt(JudgeConfig(model="judge", prompt=str(path.with_name("none"))), "puzzle")
+
+
+@pytest.mark.parametrize(
+    ("written", "score"), [("\uff18", 8.0), ("1\u2070", None), ("1\u2080", None), ("\u2460", None), ("\u2469", None)]
+)
+def test_raised_lowered_and_circled_digits_are_no_part_of_a_score(written: str, score: float | None) -> None:
+    assert _number(written, Rubric(passing=8)) == score

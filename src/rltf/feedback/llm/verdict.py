@@ -162,11 +162,17 @@ def _with_plain_tags(text: str) -> str:
     return _BOLD_TAG.sub(r"\1", text)
 
 
+_NO_DIGIT_FORMS = ("<super>", "<sub>", "<circle>")
+
+
 def _number(value: object, rubric: Rubric) -> float | None:
     """A score as judges write it: 8, 8.5, "8", 8/10, 8 out of 10, **8**; None where it is none."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, str):
+        return None
+    # Digits of full width are digits; raised, lowered or circled ones are no part of a number as it is written.
+    if any(unicodedata.decomposition(character).startswith(_NO_DIGIT_FORMS) for character in value):
         return None
     match = _NUMBER.fullmatch(unicodedata.normalize("NFKC", value).strip(" \t\n*_`"))
     if match is None or (match[2] is not None and int(match[2]) != rubric.highest):
