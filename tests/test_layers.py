@@ -74,7 +74,7 @@ def test_no_module_has_two_jobs() -> None:
         "rltf",
         "rltf.config.load, rltf.tasks.validate, rltf.runs.build",
         "rltf.objectives, rltf.rollouts.collector, rltf.runs.trainer, rltf.rollouts.evaluate, rltf.runs.report",
-        "rltf.engines.base, rltf.cli.main",
+        "rltf.engines.base, rltf.cli.main, rltf.runs.run, rltf.runs.look",
     ],
 )
 def test_importing_does_not_import_torch(modules: str) -> None:

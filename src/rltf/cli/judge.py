@@ -12,14 +12,12 @@ from rich.table import Table
 from rltf.config import RunConfig
 from rltf.config.load import apply_override, read_recipe, validate_config
 from rltf.feedback.llm import CallStore, LLMSource
-from rltf.rollouts.collector import RolloutCollector
 from rltf.rollouts.recording import group_records
-from rltf.runs.build import STORE, build_engine, build_scorer, build_task, open_endpoints, task_settings
+from rltf.runs.build import STORE, build_collector, build_engine, build_task, open_endpoints, task_settings
 from rltf.runs.directory import RunDir
 from rltf.runs.report import plain, transcript
 from rltf.support.errors import UserError
 from rltf.support.seeds import derive_seed
-from rltf.text.prompts import Prompts
 
 
 def try_command(task: str, count: int, settings: Sequence[str]) -> None:
@@ -29,18 +27,10 @@ def try_command(task: str, count: int, settings: Sequence[str]) -> None:
     console = Console()
     with open_endpoints(config, None) as endpoints:
         source = LLMSource(config.judge, problems, endpoints)
-        engine = build_engine(config)
-        collector = RolloutCollector(
-            task=problems,
-            scorer=build_scorer(config, problems, endpoints),
-            source=source,
-            renderer=engine.renderer,
-            prompts=Prompts(config.prompts),
-            generate=engine.generate,
-            max_tokens=engine.max_tokens,
-            config=config.rollout.model_copy(update={"feedback_on_last": True, "feedback_on_correct": True}),
-            horizon=1,
-        )
+        # Every attempt is shown with feedback, right or wrong.
+        asking = config.rollout.model_copy(update={"feedback_on_last": True, "feedback_on_correct": True})
+        asked = config.model_copy(update={"rollout": asking})
+        collector = build_collector(asked, problems, source, build_engine(config), 1, endpoints)
         chosen = [problems.problem("validation", i) for i in range(min(count, problems.size("validation")))]
         groups = collector.collect(chosen, 1, config.rollout.temperature, derive_seed(config.seed, "judge", "try"))
         for record in group_records(groups):
