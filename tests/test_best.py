@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from command_line import rltf as command
 from scripted_engine import VERSION, scripted_engine
 
 import rltf
-from rltf.rollouts.records import BestRecord
+from rltf.rollouts.records import BestRecord, Timing
 from rltf.runs.build import build_task
 from rltf.tasks import Task
 from rltf.text.renderer import Renderer
@@ -85,6 +85,24 @@ def test_the_best_policy_is_the_same_however_often_the_run_is_stopped(
     assert validated(run) == [0.25, 0.75, 0.5, 0.75]
     assert summary.best is not None
     assert summary.best.step == 2
+    assert (run.path / "best" / VERSION).read_text() == "2"
+
+
+def test_the_best_policy_is_never_newer_than_what_a_run_goes_on_from(renderer: Renderer, tmp_path: Path) -> None:
+    """Killed after its best step, a run goes on on a machine where it would not be as good again."""
+
+    class Killed(rltf.Observer):
+        def step(self, step: int, metrics: Mapping[str, float], timing: Timing) -> None:
+            if step == 3:
+                raise KeyboardInterrupt
+
+    run, task = begin(tmp_path / "run", renderer, (0, 1, 3, 2, 3), trainer__save_every=0)
+    with run, pytest.raises(KeyboardInterrupt):
+        run.train(observers=[Killed()])
+    with rltf.Run.resume(run.path, engine=scripted_engine(task, renderer, (0, 0, 0, 1, 1))) as run:
+        summary = run.train()
+    assert validated(run) == [0.25, 0.75, 0.25, 0.25]
+    assert summary.best == BestRecord(step=2, validation_first_turn=0.75)
     assert (run.path / "best" / VERSION).read_text() == "2"
 
 

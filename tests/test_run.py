@@ -275,7 +275,7 @@ GIVEN: dict[str, Callable[[rltf.RunConfig], Any]] = {
     "objective": lambda config: policy_alone,
     "feedback": lambda config: criticise,
 }
-TYPES = {"task": "Letters", "engine": "Joined", "objective": "function", "feedback": "function"}
+TYPES = {"task": "Letters", "engine": "Joined", "objective": "policy_alone", "feedback": "criticise"}
 
 
 def talkative(config: rltf.RunConfig) -> Any:
@@ -290,7 +290,7 @@ def test_a_task_an_engine_a_method_and_feedback_are_handed_in(tiny_model: Path, 
     given = {part: make(config) for part, make in GIVEN.items()}
     with rltf.Run.begin(config, tmp_path / "whole", **given) as run:
         summary = run.train()
-    assert summary.task == "letters"
+    assert (summary.task, summary.method) == ("letters", "policy_alone")
     assert json.loads((tmp_path / "whole" / "run.json").read_text())["given"] == TYPES
     turns = [turn for rollout in run.rollouts() for turn in rollout.turns]
     assert {turn.score.correct for turn in turns} == {True, False}
@@ -347,11 +347,45 @@ def test_a_run_with_a_part_of_pythons_goes_on_with_that_part_alone(part: str, ti
         assert again in evaluated.stderr
         assert evaluated.stderr.count("\n") == 1
         assert rltf.evaluate(tmp_path / "run", task=Letters()).problems == 2
+    elif part == "feedback":
+        # Second attempts follow the run's feedback, or another that is asked for: never another without a word.
+        with pytest.raises(rltf.UserError, match=r"feedback= of its own \(criticise\); name another source"):
+            rltf.evaluate(tmp_path / "run")
+        evaluated = command("eval", str(tmp_path / "run"), cwd=tmp_path, status=2)
+        assert "feedback= of its own (criticise)" in evaluated.stderr
+        assert rltf.evaluate(tmp_path / "run", {"feedback.source": "constant"}).problems == 2
+        asked: list[str] = []
+
+        def other(problem: Problem, attempt: str, score: Score, history: tuple[Turn, ...]) -> str:
+            asked.append(attempt)
+            return "Try again."
+
+        evaluation = rltf.evaluate(tmp_path / "run", {"evaluation.samples": 1}, feedback=other)
+        assert len(asked) == evaluation.problems == 2
     else:
         # A model can be looked at without what trained it; its problems are in the settings.
         assert rltf.evaluate(tmp_path / "run").problems == 2
     with rltf.Run.resume(tmp_path / "run", {"trainer.steps": 2}, **given) as run:
         assert run.train().steps == 2
+
+
+def test_what_the_settings_say_of_feedback_holds_for_feedback_that_is_handed_in(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    more = {"trainer__steps": 1, "feedback__self_share": 0.5, "rollout__feedback_on_correct": True}
+    config = settings(tiny_model, **NO_TASK, **more)
+    with rltf.Run.begin(config, tmp_path / "run", task=Letters(), engine=talkative(config), feedback=criticise) as run:
+        run.train()
+    given = [turn.feedback for rollout in run.rollouts() for turn in rollout.turns[:1] if turn.feedback is not None]
+    assert {feedback.source for feedback in given} == {"self", "function:criticise"}
+
+
+def test_a_method_that_returns_no_terms_is_one_clear_line(tiny_model: Path, tmp_path: Path) -> None:
+    with (
+        rltf.Run.begin(settings(tiny_model), tmp_path / "run", objective=lambda context: None) as run,  # type: ignore[arg-type, return-value]
+        pytest.raises(rltf.UserError, match=r"objective=: the method returned None, not a list of rltf\.Term"),
+    ):
+        run.train()
 
 
 class Diary(rltf.Observer):

@@ -225,6 +225,17 @@ def test_a_run_of_version_0_1_with_a_mixture_is_read_under_todays_names(tmp_path
     assert "accuracy/first_turn/gym:turn0_game" in last
 
 
+def test_a_task_with_an_old_name_in_its_label_keeps_its_label(tmp_path: Path) -> None:
+    run = shutil.copytree(OLD, tmp_path / "run")
+    record = jsonl(OLD / "evaluations.jsonl")[-1]
+    figures = {"problems": 2, "single_turn": 0.5, "single_turn_interval": None}
+    record["by_task"] = {"single_turn": figures, "by_task": figures}
+    with (run / "evaluations.jsonl").open("a") as file:
+        file.write(json.dumps(record) + "\n")
+    today = {"problems": 2, "first_turn": 0.5, "first_turn_interval": None}
+    assert rltf.Run.open(run).evaluations()[-1].by_task == {"single_turn": today, "by_task": today}
+
+
 def test_the_command_line_reads_a_run_of_version_0_1(tmp_path: Path) -> None:
     shutil.copytree(OLD, tmp_path / "run")
     done = command("train", "--resume", "run", cwd=tmp_path)

@@ -27,9 +27,14 @@ def user_terms(config: UserMethodConfig, context: Context) -> list[Term]:
     except Exception as error:
         file = Path(config.path.rpartition(":")[0])
         raise UserError(f"objective.path={config.path}: the method raised {describe(error, file)}") from error
-    if not isinstance(terms, Sequence) or not terms or not all(isinstance(term, Term) for term in terms):
-        raise UserError(f"objective.path={config.path}: the method returned {terms!r:.60}, not a list of rltf.Term")
-    return list(terms)
+    return list(checked_terms(terms, f"objective.path={config.path}"))
+
+
+def checked_terms(returned: Any, place: str) -> tuple[Term, ...]:
+    """What a function of the user's returned, if it is terms. `place` names the function in what is raised if not."""
+    if not isinstance(returned, Sequence) or not returned or not all(isinstance(term, Term) for term in returned):
+        raise UserError(f"{place}: the method returned {returned!r:.60}, not a list of rltf.Term")
+    return tuple(returned)
 
 
 def load_method(config: UserMethodConfig) -> tuple[Callable[[Any, Context], Any], BaseModel]:

@@ -279,10 +279,21 @@ def _metric_name(name: str) -> str:
     return f"{group}/{head}{turn_name(int(number))}{slash}{task}"
 
 
+_OLD_NAMES = {
+    "single_turn": "first_turn",
+    "single_turn_interval": "first_turn_interval",
+    "validation_single_turn": "validation_first_turn",
+}
+
+
 def _renamed(data: Any) -> Any:
-    """With the names of version 0.1 replaced by today's, at any depth."""
+    """With the names of version 0.1 replaced by today's, at any depth; a task's label (`by_task`) stays as it is."""
     if isinstance(data, Mapping):
-        return {str(name).replace("single_turn", "first_turn"): _renamed(value) for name, value in data.items()}
+        tasks = data.get("by_task")
+        labels = (
+            {"by_task": {name: _renamed(value) for name, value in tasks.items()}} if isinstance(tasks, dict) else {}
+        )
+        return {_OLD_NAMES.get(name, name): _renamed(value) for name, value in data.items()} | labels
     return [_renamed(value) for value in data] if isinstance(data, list) else data
 
 

@@ -33,7 +33,7 @@ from rltf.feedback.logged.loading import LoadedLog, load_log
 from rltf.feedback.logged.task import LoggedAnswers
 from rltf.feedback.scoring import Scorer, TaskScorer
 from rltf.objectives import Context, Objective, Term, build_objective
-from rltf.objectives.user import load_method
+from rltf.objectives.user import checked_terms, load_method
 from rltf.rollouts.collector import RolloutCollector
 from rltf.rollouts.episodes import Episodes, LogEpisodes, Order, TaskEpisodes, load_fitting_log
 from rltf.runs.directory import RunDir
@@ -100,15 +100,17 @@ def build_source(
 ) -> FeedbackSource:
     """The source of feedback that the settings describe. Of the engine it gets what it may know: how to generate.
 
-    `given` stands in for `feedback.source`; what the settings say of failures holds for it too.
+    `given` stands in for `feedback.source`; all else that the settings say of feedback holds for it too.
     """
     feedback = config.feedback
-    if given is not None:
-        return GuardedSource(given, feedback.on_failure, Breaker(feedback.stop_after_failures))
     plain = {name: _plain_source(name, config, task, engine, endpoints) for name in sorted(feedback.asked)}
-    match feedback.source:
+    source: FeedbackSource
+    match "given" if given is not None else feedback.source:
+        case "given":
+            assert given is not None
+            source = given
         case "first_of":
-            source: FeedbackSource = FirstOfSource([plain[name] for name in feedback.sources])
+            source = FirstOfSource([plain[name] for name in feedback.sources])
         case "mix":
             source = MixedSource(
                 [plain[name] for name in feedback.sources], feedback.shares or (1.0,) * len(feedback.sources)
@@ -227,7 +229,7 @@ def build_objective_of(config: RunConfig, engine: Engine, given: GivenObjective 
     )
     if given is None:
         return build_objective(config.objective, context)
-    return given if isinstance(given, Objective) else Objective(terms=tuple(given(context)))
+    return given if isinstance(given, Objective) else Objective(terms=checked_terms(given(context), "objective="))
 
 
 def build_trainer(

@@ -13,7 +13,9 @@ checkpoints/        step-N: what training goes on from
 model/              the trained policy in the Hugging Face format
 best/               the policy that was best on the validation split, where it was evaluated on the way
 summary.json        the outcome; its presence says that the run is finished
-judge.sqlite        the calls to an LLM judge, unless judge.store names another file
+log.json            how many entries of a log are used, and why others are not, where the run learns from one
+judge.sqlite        the calls to an LLM judge, unless judge.store names another file; `rltf eval` adds its own
+.lock               held by the process that works here
 
 The types of what is in the files are in `rollouts/records.py`.
 """

@@ -35,8 +35,13 @@ class Evaluations:
     """Another judge, which scores first attempts too."""
     stop_requested: Callable[[], bool]
 
-    def once(self, step: int, split: Split, observer: Observer) -> EvaluationRecord:
-        """The evaluation after `step`, from the record if it was made before a resume."""
+    def once(
+        self, step: int, split: Split, observer: Observer, save: Callable[[int], None] = lambda step: None
+    ) -> EvaluationRecord:
+        """The evaluation after `step`, from the record if it was made before a resume.
+
+        `save` makes a checkpoint of that step; it is called before `best/` is replaced.
+        """
         known = self.run_dir.evaluations()
         for record in known:
             if (record.step, record.split) == (step, split):
@@ -54,17 +59,17 @@ class Evaluations:
             record = self._with_usefulness(record, split, step)
             clock.lap("usefulness")
         if split == "validation" and self.config.evaluation.keep_best:
-            self._keep_best(record, [earlier.first_turn for earlier in known if earlier.split == "validation"])
+            self._keep_best(record, [earlier.first_turn for earlier in known if earlier.split == "validation"], save)
         self.run_dir.append("timings.jsonl", [clock.timing(step).to_json()])
         self.run_dir.append("evaluations.jsonl", [record.to_json()])
         observer.evaluation(record)
         return record
 
-    def due(self, step: int, observer: Observer) -> None:
+    def due(self, step: int, observer: Observer, save: Callable[[int], None]) -> None:
         """The evaluation on the way that belongs to a step, also where a resumed run has not made it yet."""
         every = self.config.evaluation.every
         if every and step and step % every == 0:
-            self.once(step, "validation", observer)
+            self.once(step, "validation", observer, save)
 
     def _evaluate(
         self, collector: RolloutCollector, split: Split, step: int, second_opinion: Scorer | None
@@ -90,8 +95,11 @@ class Evaluations:
         usefulness = record.second_turn - denied if known else None  # type: ignore[operator]
         return replace(record, second_turn_denied=denied, usefulness=usefulness)
 
-    def _keep_best(self, record: EvaluationRecord, earlier: list[float]) -> None:
+    def _keep_best(self, record: EvaluationRecord, earlier: list[float], save: Callable[[int], None]) -> None:
         """Exports the policy if no validation evaluation so far had a higher accuracy of first attempts."""
         if all(record.first_turn > accuracy for accuracy in earlier):
+            # A run that is resumed from an earlier step, on a machine that goes another way from there, might never
+            # again have this policy, nor the one that it replaces.
+            save(record.step)
             with self.run_dir.new_model("best") as path:
                 self.engine.export(path)

@@ -13,6 +13,8 @@ from rltf.config import FeedbackConfig, RunConfig, TaskConfig
 from rltf.config.load import config_from_json, set_value, validate_config
 from rltf.config.log import LogConfig
 from rltf.engines.base import Engine
+from rltf.feedback import FeedbackSource
+from rltf.feedback.function import Function
 from rltf.feedback.llm import Endpoints
 from rltf.rollouts.collector import RolloutCollector
 from rltf.rollouts.evaluate import evaluate as evaluate_with
@@ -29,7 +31,7 @@ from rltf.runs.build import (
 )
 from rltf.runs.directory import RunDir
 from rltf.runs.inputs import check_code, named_files
-from rltf.runs.run import Run, refuse_without
+from rltf.runs.run import Run, refuse_without, source_of
 from rltf.support.errors import UserError
 from rltf.tasks import Task
 from rltf.types import Split
@@ -42,6 +44,7 @@ def evaluate(
     task: Task | str | None = None,
     split: Split = "test",
     engine: Engine | None = None,
+    feedback: FeedbackSource | Function | None = None,
     accept_changed_files: bool = False,
 ) -> Evaluation:
     """Accuracy of first attempts and of attempts after feedback. Nothing is written down.
@@ -52,19 +55,32 @@ def evaluate(
         task: a task, or its name, file or recipe; that of the run by default, else Binary Matrix.
         split: `test`, `validation` or `train`.
         engine: one that is loaded already, in place of `model`.
+        feedback: a source, or a function of problem, attempt, score and history, in place of `feedback.source`.
         accept_changed_files: use a run's task although its file has changed, or was never run on this machine.
     """
     named = model.path if isinstance(model, Run) else model
     given = None if isinstance(task, str) else task
     name = task if isinstance(task, str) else None
-    config = settings_for(str(named), name, changes or {}, given=given, accept_changed_files=accept_changed_files)
-    with collecting(config, engine=engine, task=given) as (collector, endpoints):
+    config = settings_for(
+        str(named),
+        name,
+        changes or {},
+        given=given,
+        feedback_given=feedback is not None,
+        accept_changed_files=accept_changed_files,
+    )
+    with collecting(config, engine=engine, task=given, feedback=source_of(feedback)) as (collector, endpoints):
         return evaluation_of(config, collector, split, endpoints)
 
 
 @contextmanager
 def collecting(
-    config: RunConfig, horizon: int | None = None, *, engine: Engine | None = None, task: Task | None = None
+    config: RunConfig,
+    horizon: int | None = None,
+    *,
+    engine: Engine | None = None,
+    task: Task | None = None,
+    feedback: FeedbackSource | None = None,
 ) -> Iterator[tuple[RolloutCollector, Endpoints]]:
     """What rolls out the model of some settings on their task, and what asks their judges; closed at the end."""
     task = build_task(config.task) if task is None else task
@@ -72,7 +88,7 @@ def collecting(
         check_sources(config, task)
         loaded = build_engine(config) if engine is None else engine
         try:
-            yield build_evaluation_collector(config, task, loaded, endpoints, horizon), endpoints
+            yield build_evaluation_collector(config, task, loaded, endpoints, horizon, feedback=feedback), endpoints
         finally:
             if engine is None:
                 loaded.close()
@@ -99,12 +115,13 @@ def settings_for(
     changes: Mapping[str, Any],
     *,
     given: Task | None = None,
+    feedback_given: bool = False,
     accept_changed_files: bool = False,
 ) -> RunConfig:
     """A run brings its own settings; a model the defaults. Whichever, the model named is the one that is used.
 
-    `given` is a task handed in as an object. Raises `UserError`, also where a run's settings name code that this
-    machine has not seen begin, or that has changed.
+    `given` is a task handed in as an object; `feedback_given` says whether a source of feedback is. Raises
+    `UserError`, also where a run's settings name code that this machine has not seen begin, or that has changed.
     """
     path = Path(model)
     run = RunDir.open(path) if (path / "config.json").is_file() and (path / "environment.json").is_file() else None
@@ -113,6 +130,8 @@ def settings_for(
         data["engine"] = {**data.get("engine", {}), "model": model}
     else:
         data = _settings_of(run, task, given)
+        if not feedback_given and "feedback.source" not in changes:
+            _refuse_other_feedback(run)
     named = data["engine"]["model"]
     for name, value in changes.items():
         set_value(data, name, value)
@@ -143,6 +162,16 @@ def _settings_of(run: RunDir, task: str | None, given: Task | None) -> dict[str,
         data["task"] = task_settings(task).get("task", {})
     _settle_judges(data, run.path / STORE)
     return data
+
+
+def _refuse_other_feedback(run: RunDir) -> None:
+    """A run's second attempts are not to follow another feedback than its own without a word."""
+    name = run.given().get("feedback")
+    if name is not None:
+        raise UserError(
+            f"{run.path} was begun from Python with feedback= of its own ({name}); name another source, such as "
+            "feedback.source=rules, or hand it in: rltf.evaluate(run, feedback=...)"
+        )
 
 
 def _settle_judges(data: dict[str, Any], store: Path) -> None:

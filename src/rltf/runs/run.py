@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -116,14 +117,14 @@ class Run:
             raise
         machine, digests = environment(), input_digests(config)
         mark = mark_of(config, digests)
-        name = f"{tried.name}-{config.objective.name}-seed{config.seed}"
+        names = {part: name_of(value) for part, value in given.items() if value is not None}
+        name = f"{tried.name}-{names.get('objective', config.objective.name)}-seed{config.seed}"
         directory = RunDir.create_unused(RUNS, name) if path is None else RunDir.create(Path(path))
-        names = {part: type(value).__name__ for part, value in given.items() if value is not None}
         directory.write_text("run.json", json.dumps({"format": FORMAT, "given": names}, indent=2) + "\n")
         directory.write_text("environment.json", json.dumps(machine, indent=2) + "\n")
         write_inputs(directory, digests, mark)
         directory.write_text("config.json", config_to_json(config))
-        run = cls(directory, config, task=tried, engine=loaded, objective=objective, feedback=_source(feedback))
+        run = cls(directory, config, task=tried, engine=loaded, objective=objective, feedback=source_of(feedback))
         run._own_engine = engine is None
         return run
 
@@ -164,7 +165,7 @@ class Run:
         except BaseException:
             directory.unlock()
             raise
-        return cls(directory, config, task=task, engine=engine, objective=objective, feedback=_source(feedback))
+        return cls(directory, config, task=task, engine=engine, objective=objective, feedback=source_of(feedback))
 
     @staticmethod
     def _take_up(
@@ -315,11 +316,17 @@ class Run:
         return self._engine
 
 
-def _source(given: FeedbackSource | Function | None) -> FeedbackSource | None:
+def name_of(given: object) -> str:
+    """What a part is called that was handed in: a function by its name, an object by its type."""
+    name = getattr(given, "__name__", type(given).__name__)
+    return re.sub(r"\W+", "_", name).strip("_") or "own"
+
+
+def source_of(given: FeedbackSource | Function | None) -> FeedbackSource | None:
     """A function of problem, attempt, score and history as a source."""
     if given is None or hasattr(given, "feedback"):
         return given
-    return FunctionSource(given, getattr(given, "__name__", type(given).__name__))
+    return FunctionSource(given, name_of(given))
 
 
 def refuse_without(directory: RunDir, given: Mapping[str, Any]) -> None:

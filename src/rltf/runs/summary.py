@@ -17,7 +17,7 @@ def summarize(
     trainer = config.trainer
     return Summary(
         task=task,
-        method=config.objective.name,
+        method=run_dir.given().get("objective", config.objective.name),
         seed=config.seed,
         steps=trainer.steps,
         rollouts=trainer.steps * trainer.groups_per_batch * trainer.group_size,

@@ -60,7 +60,7 @@ class Trainer:
         try:
             self.observer.begin(start, steps)
             before = self.evaluations.once(0, "test", self.observer)
-            self.evaluations.due(start, self.observer)
+            self.evaluations.due(start, self.observer, self._save)
             for step in range(start + 1, steps + 1):
                 self._step(step)
                 done = step
@@ -70,11 +70,11 @@ class Trainer:
                     self._save(step)
                 if stopping:
                     raise Interrupted(step)
-                self.evaluations.due(step, self.observer)
+                self.evaluations.due(step, self.observer, self._save)
             after = self.evaluations.once(done, "test", self.observer)
         except (EvaluationStopped, RunStopped) as stopped:
             # Attempts are scored and feedback is asked for before a step changes the policy.
-            if done and done not in dict(self.run_dir.checkpoints()):
+            if done:
                 self._save(done)
             raise Interrupted(done, str(stopped) if isinstance(stopped, RunStopped) else None) from None
         self.observer.phase("exporting the model")
@@ -83,6 +83,9 @@ class Trainer:
         return summarize(self.config, self.task, self.run_dir, before, after)
 
     def _save(self, step: int) -> None:
+        """Makes a checkpoint of `step`, unless there is one."""
+        if step in dict(self.run_dir.checkpoints()):
+            return
         with self.run_dir.new_checkpoint(step, self.config.trainer.keep_checkpoints) as path:
             self.engine.save(path)
 
