@@ -1,4 +1,4 @@
-"""The command line as tests use it: in processes of its own, with runs as small as they come."""
+"""The command line as tests use it: in processes of its own (`start`: new ones), with runs as small as they come."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from warm_process import run_warm
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 SMALL = (
@@ -27,9 +29,7 @@ SMALL = (
 
 def rltf(*arguments: str, cwd: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
     """Runs the command and checks its exit status; a traceback is never right."""
-    done = subprocess.run(
-        [sys.executable, "-m", "rltf", *arguments], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = run_warm(arguments, cwd, timeout=300)
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     return done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
@@ -100,6 +101,7 @@ class Run:
         Raises:
             UserError: one line that names what is wrong, and the mend.
         """
+        refuse_several_processes()
         config = begun_on(with_absolute_paths(config or RunConfig()), date.today())
         given = {"task": task, "engine": engine, "objective": objective, "feedback": feedback}
         tried = build_task(config.task) if task is None else task
@@ -150,6 +152,7 @@ class Run:
                 on this machine.
             task: and the others: what `begin` was given, again.
         """
+        refuse_several_processes()
         changes = dict(changes or {})
         others = [name for name in changes if name.removeprefix("evaluation.") not in MAY_CHANGE]
         if others:
@@ -337,6 +340,16 @@ def refuse_without(directory: RunDir, given: Mapping[str, Any]) -> None:
                 f"{directory.path} was begun from Python with {part}= of its own ({name}); go on from there, with "
                 f'rltf.Run.resume("{directory.path}", {part}=...)'
             )
+
+
+def refuse_several_processes() -> None:
+    """A launcher's processes would each train a whole model of their own, and write over each other."""
+    count = os.environ.get("WORLD_SIZE", "1")
+    if count.isdigit() and int(count) > 1:
+        raise UserError(
+            f"{count} processes were started for one run (WORLD_SIZE={count}), and a run is one process: start it "
+            "without torchrun or accelerate launch, or runs of their own with other seeds"
+        )
 
 
 def check_task(task: Task) -> None:
