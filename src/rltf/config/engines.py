@@ -41,7 +41,8 @@ class TorchEngineConfig(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to run; `auto` takes CUDA, else MPS, else the CPU."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Number format of the weights."""
+    """Number format that the model computes in. Weights that are trained, the optimiser's state, log-probabilities and
+    losses are float32 in either."""
     lora: LoraConfig | None = None
     """Set: train adapters in place of all weights."""
     share_prefixes: bool = True
