@@ -29,6 +29,7 @@ from rltf.runs.build import (
     open_endpoints,
     task_settings,
 )
+from rltf.runs.defaults import settle
 from rltf.runs.directory import RunDir
 from rltf.runs.inputs import check_code, named_files
 from rltf.runs.run import Run, refuse_without, source_of
@@ -84,6 +85,8 @@ def collecting(
 ) -> Iterator[tuple[RolloutCollector, Endpoints]]:
     """What rolls out the model of some settings on their task, and what asks their judges; closed at the end."""
     task = build_task(config.task) if task is None else task
+    if engine is None:
+        config = settle(config, task).config
     with open_endpoints(config, None) as endpoints:
         check_sources(config, task)
         loaded = build_engine(config) if engine is None else engine

@@ -16,6 +16,7 @@ from rltf.builtin import builtin_directory
 from rltf.config import PromptsConfig, TorchEngineConfig
 from rltf.config.engines import BUILTIN, SMOLLM2
 from rltf.engines.torch.adapters import add_adapters
+from rltf.engines.torch.arithmetic import measured
 from rltf.engines.torch.pretrained import gguf_directory, is_gguf, smollm2_directory
 from rltf.engines.torch.process import without_progress_bars
 from rltf.support.errors import UserError
@@ -45,6 +46,13 @@ def pick_device(name: str) -> torch.device:
     if not available[name]:
         raise UserError(f"engine.device={name}: this machine has none that PyTorch can use; set engine.device=auto")
     return torch.device(name)
+
+
+def number_format(config: TorchEngineConfig, device: torch.device) -> torch.dtype:
+    """What `engine.dtype` means on a device. A run settles `auto` before it begins (`runs/defaults.py`)."""
+    name = measured(device.type).dtype if config.dtype == "auto" else config.dtype
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
 
 
 def source_of(model: str) -> str:
@@ -88,7 +96,7 @@ def load_weights(config: TorchEngineConfig, device: torch.device) -> Any:
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             source,
-            dtype=getattr(torch, config.dtype),
+            dtype=number_format(config, device),
             output_loading_info=True,
             trust_remote_code=config.trust_remote_code,
         )
@@ -139,7 +147,9 @@ def load_for_prompts(config: TorchEngineConfig, prompts: PromptsConfig) -> tuple
     renderer = _renderer(tokenizer, _stop_tokens(tokenizer, None), prompts)
     _probe(config, renderer, prompts)
     try:
-        return renderer, _longest(AutoConfig.from_pretrained(source, trust_remote_code=config.trust_remote_code))
+        return renderer, longest_sequence(
+            AutoConfig.from_pretrained(source, trust_remote_code=config.trust_remote_code)
+        )
     except Exception as error:
         reason = first_line(error)
         raise UserError(f"engine.model={config.model}: {_unloadable(source, 'config')}: {reason}") from error
@@ -149,7 +159,8 @@ def _renderer(tokenizer: Any, stop_tokens: Sequence[int], prompts: PromptsConfig
     return Renderer(tokenizer, stop_tokens, day=prompts.day, keep_thinking=prompts.thinking == "kept")
 
 
-def _longest(config: Any) -> int:
+def longest_sequence(config: Any) -> int:
+    """Tokens, of prompt and completion, that a model of this config takes."""
     return int(getattr(config.get_text_config(), "max_position_embeddings", 1 << 30))
 
 
@@ -174,7 +185,7 @@ def load_model(config: TorchEngineConfig, prompts: PromptsConfig | None = None) 
         tokenizer=tokenizer,
         renderer=renderer,
         device=device,
-        max_tokens=_longest(model.config),
+        max_tokens=longest_sequence(model.config),
     )
 
 
