@@ -53,8 +53,8 @@ class FeedbackModelConfig(Section):
     """RLTF-FM: predict the feedback."""
 
     coefficient: Rate = 0.05
-    """Multiplies the cross-entropy of the feedback's tokens; its meaning depends on `normalize`. Neither set: 0.2 of the
-    mean for models above 10 million parameters."""
+    """Multiplies the cross-entropy of the feedback's tokens; its meaning depends on `normalize`. Neither set: 0.2 of
+    the mean for models above 10 million parameters."""
     initial_coefficient: Rate | None = None
     """Set: the coefficient runs linearly from this value to `coefficient` over the run."""
     normalize: Literal["token_sum", "token_mean"] = "token_sum"
@@ -106,6 +106,10 @@ class PolicyGradientConfig(Section):
     """Lower absolute bound of the ratio for `ppo` and `cispo`."""
     policy_clip_high: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.2
     """Upper absolute bound of the ratio for `ppo` and `cispo`."""
+    sampler_ratio_cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Set (2 is usual): weight each token that the policy wrote with min(pi / pi of the sampler, this), and take the
+    ratio of the loss to pi as the trainer computed it before the step. For samplers that round otherwise than the
+    trainer. "none": off."""
     entropy_coefficient: Rate = 0.0
     """Bonus per sampled token for the entropy of the policy there. 0: off."""
     kl_coefficient: Rate = 0.0

@@ -66,8 +66,8 @@ class TrainerConfig(Section):
     group_size: Annotated[int, Field(gt=0, le=10_000)] = 8
     """Rollouts per problem (N)."""
     minibatches: Positive = 2
-    """Optimiser steps per batch; each takes an equal share of the batch's groups. Not set: 2 for the built-in model, 1 for
-    larger ones."""
+    """Optimiser steps per batch; each takes an equal share of the batch's groups. Not set: 2 for the built-in
+    model, 1 for larger ones."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4e-4
     """Peak learning rate of AdamW. Not set: 4e-4 for the built-in model, others by size and adapters
     (docs/your_model.md)."""
@@ -86,6 +86,10 @@ class TrainerConfig(Section):
     """How much of the averaged policy each optimiser step keeps, for methods that ask it (`sdpo`, `sdft`)."""
     max_grad_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 1.0
     """Gradients are scaled down to this norm. "none": off."""
+    sampler_gap_tolerance: Rate = 0.2
+    """An alarm is raised where the policy as it samples and as it is trained differ by more, in nats per token
+    (`policy/sampler_gap`): rounding, or a sampler with other weights. With several minibatches, what the first ones
+    change is in it."""
     save_every: NonNegative = 50
     """Steps between checkpoints; 0 saves only at the end, or where a stop is asked for."""
     keep_checkpoints: Positive = 2
