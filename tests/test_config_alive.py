@@ -267,6 +267,9 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "engine.micro_batch_tokens": (
         "test_engine.py::test_the_split_into_micro_batches_changes_the_gradient_by_rounding_only"
     ),
+    "engine.quantize": (
+        "test_adapters.py::test_a_base_in_four_bits_trains_adapters_and_is_exported_as_what_it_computes"
+    ),
     "engine.decode_batch": "test_engine.py::test_samples_do_not_depend_on_how_they_are_batched",
 }
 """What a run of a puzzle with a tiny model cannot show, each with a test that is about it."""

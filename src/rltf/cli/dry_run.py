@@ -82,8 +82,9 @@ def _check_prompts(config: RunConfig) -> None:
 
 def _device(config: RunConfig) -> None:
     from rltf.engines.torch.model import pick_device
+    from rltf.engines.torch.quantized import check_quantization
 
-    pick_device(config.engine.device)
+    check_quantization(config.engine, pick_device(config.engine.device))
 
 
 def _log(console: Console, config: RunConfig) -> None:

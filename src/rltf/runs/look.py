@@ -154,7 +154,10 @@ def _settings_of(run: RunDir, task: str | None, given: Task | None) -> dict[str,
     if task is None and given is None:
         refuse_without(run, {"engine": ..., "objective": ..., "feedback": ...})
     data = run.config()
-    data["engine"] |= {"model": str(run.model), "lora": None, "chat_template": None}
+    if data["engine"].get("lora") is not None:
+        # What adapters changed would be lost in rounding (`engines/torch/adapters.merged`).
+        data["engine"]["dtype"] = "float32"
+    data["engine"] |= {"model": str(run.model), "lora": None, "quantize": None, "chat_template": None}
     # Of a log, held-out questions alone are asked.
     if task is not None or given is not None or not LogConfig.model_validate(data["log"]).may_be_evaluated_on:
         data["log"] = {}

@@ -18,7 +18,7 @@ from rltf.config import PromptsConfig, TorchEngineConfig, TrainerConfig
 from rltf.engines.base import Weights
 from rltf.engines.losses import TokenBatch, entropy, token_loss
 from rltf.engines.packing import Layout, TokenSequence, right_align, unique
-from rltf.engines.torch.adapters import merged
+from rltf.engines.torch.adapters import ADAPTER, merged, save_adapters
 from rltf.engines.torch.forward import completion_logits, token_logprobs
 from rltf.engines.torch.model import load_model, load_weights
 from rltf.engines.torch.optimizer import MasterAdamW, holding
@@ -265,10 +265,17 @@ class TorchLearner:
 
     @without_progress_bars()
     def export(self, path: Path) -> None:
-        """Writes model and tokenizer in the ordinary Hugging Face format, adapters merged."""
-        model = self._model if self._config.lora is None else merged(self._model)
+        """Writes model and tokenizer in the ordinary Hugging Face format, adapters merged, and these in `adapter/`."""
+        model = self._model
+        if self._config.lora is not None:
+            save_adapters(model, path / ADAPTER)
+            model = merged(model, self._plain_base)
         model.save_pretrained(path)
         self._tokenizer.save_pretrained(path)
+
+    def _plain_base(self) -> Any:
+        plain = self._config.model_copy(update={"quantize": None, "dtype": "float32"})
+        return load_weights(plain, torch.device("cpu"))
 
     def close(self) -> None:
         """Lets go of the model."""

@@ -19,6 +19,7 @@ from rltf.engines.torch.adapters import add_adapters
 from rltf.engines.torch.arithmetic import measured
 from rltf.engines.torch.pretrained import gguf_directory, is_gguf, smollm2_directory
 from rltf.engines.torch.process import without_progress_bars
+from rltf.engines.torch.quantized import check_quantization, loading_options, without_packing
 from rltf.support.errors import UserError
 from rltf.support.hub import copies_alone_without_hub
 from rltf.text.renderer import Renderer
@@ -92,13 +93,15 @@ def _unloadable(source: str, part: str) -> str:
 @without_progress_bars()
 def load_weights(config: TorchEngineConfig, device: torch.device) -> Any:
     """The model as its source has it, without adapters, in evaluation mode (no dropout)."""
-    source = source_of(config.model)
+    check_quantization(config, device)
+    source, dtype = source_of(config.model), number_format(config, device)
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             source,
-            dtype=number_format(config, device),
+            dtype=dtype,
             output_loading_info=True,
             trust_remote_code=config.trust_remote_code,
+            **loading_options(config, device, dtype),
         )
     except Exception as error:
         # A broken directory shows itself in as many kinds of error as there are libraries that read it.
@@ -109,6 +112,9 @@ def load_weights(config: TorchEngineConfig, device: torch.device) -> Any:
             f"engine.model={config.model}: {len(absent)} of its weights are missing or of another shape than "
             f"config.json says, such as {absent[0]}; they would be random numbers"
         )
+    if config.quantize is not None:
+        without_packing(model)
+        return model.eval()
     return model.to(device).eval()
 
 
@@ -167,6 +173,7 @@ def longest_sequence(config: Any) -> int:
 def load_model(config: TorchEngineConfig, prompts: PromptsConfig | None = None) -> LoadedModel:
     """Tokenizer first, as its faults are found without reading weights; then the model and its adapters."""
     device = pick_device(config.device)
+    check_quantization(config, device)
     tokenizer = load_tokenizer(config)
     prompts = prompts or PromptsConfig()
     _probe(config, _renderer(tokenizer, _stop_tokens(tokenizer, None), prompts), prompts)
