@@ -19,7 +19,7 @@ from rltf.engines.losses import TokenBatch, token_loss
 from rltf.objectives import build_objective
 from rltf.objectives.sampler_ratio import truncated_ratio
 from rltf.text.renderer import Renderer
-from rltf.types import Answer, Query
+from rltf.types import Answer, Completion, Feedback, Finish, Query
 
 REWARDS = torch.tensor([0.0, 0.3, 0.6, 1.0], dtype=torch.float64)
 LOGITS = torch.tensor([0.2, -0.4, 0.9, -0.1], dtype=torch.float64)
@@ -110,3 +110,19 @@ def test_where_sampler_and_trainer_agree_nothing_changes(renderer: Renderer) -> 
         np.testing.assert_allclose(one.weights, other.weights, rtol=1e-6)
     figures = corrected.figures(group, answers)["policy/sampler_ratio"]
     np.testing.assert_allclose(np.concatenate(figures), 1.0, rtol=1e-6)
+
+
+def test_the_policys_own_feedback_is_corrected_too(renderer: Renderer) -> None:
+    off = 0.4
+    own = Completion(tokens=(2, 3), logprobs=floats([float(PI[2]) - off, float(PI[3]) + off]), finish=Finish.STOP)
+    written = Feedback(text="Wrong.", source="self", prompt_tokens=(9,), completion=own)
+    said: dict[str, Any] = {"tokens": (1,), "logprobs": [float(PI[1])]}
+    turns = [(make_turn(0.0, feedback=written, **said), make_turn(reward, **said)) for reward in (0.0, 1.0)]
+    group = make_group(*(make_rollout(*pair) for pair in turns))
+    objective = build_objective(objective_config("grpo_multi", sampler_ratio_cap=1.2), make_context(renderer))
+    answers = {query: answer(query) for query in objective.queries(group)}
+    samples = [s for s in objective.samples(group, 0.0, answers) if s.component == "self_feedback"]
+    for sample, advantage in zip(samples, (-0.5, 0.5), strict=True):
+        np.testing.assert_allclose(sample.weights, [advantage * 1.2, advantage * np.exp(-off)], rtol=1e-5)
+        assert sample.old_logprobs is not None
+        np.testing.assert_allclose(sample.old_logprobs, floats(PI[[2, 3]]), rtol=1e-6)
