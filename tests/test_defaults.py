@@ -204,10 +204,10 @@ def test_a_run_says_and_keeps_what_it_took_and_measures_once(
         assert run.config.trainer.groups_per_batch == 8
         assert run.config.engine.dtype == "bfloat16"
         run.train([notes])
-    told = [line for line in notes.lines if line.startswith("not set: ")]
-    assert any("engine.dtype=bfloat16: this cpu multiplies matrices at 200 GFLOP/s in float32" in line for line in told)
+    told = [line for line in notes.lines if line.startswith("not set, so taken: ")]
+    assert any("engine.dtype=bfloat16 (this cpu multiplies matrices at 200 GFLOP/s in float32" in line for line in told)
     assert [d.setting for d in read_defaults(RunDir(tmp_path / "run"))] == [
-        line.removeprefix("not set: ").partition("=")[0] for line in told
+        line.removeprefix("not set, so taken: ").partition("=")[0] for line in told
     ]
     recorded = json.loads((tmp_path / "run" / "config.json").read_text())
     assert recorded["engine"]["dtype"] == "bfloat16"
@@ -246,7 +246,9 @@ def test_the_dry_run_says_what_would_be_taken(tmp_path: Path, tiny_model: Path) 
     found = rltf(
         "train", f"engine.model={model}", "engine.device=cpu", "engine.dtype=float32", "--dry-run", cwd=tmp_path
     )
-    assert "not set: trainer.learning_rate=1e-05: 134.5 million parameters, all of them trained" in found.stdout
+    assert (
+        "not set, so taken: trainer.learning_rate=1e-05 (134.5 million parameters, all of them trained)" in found.stdout
+    )
     assert '"learning_rate": 1e-05' in found.stdout
 
 

@@ -30,7 +30,7 @@ def dry_run(config: RunConfig) -> None:
     config = settled.config
     print(config_to_json(config), end="")
     for default in settled.defaults:
-        console.print(plain(f"not set: {default}"), soft_wrap=True)
+        console.print(plain(str(default)), soft_wrap=True)
     problems, question = _task(config, console)
     checks: list[tuple[str, str]] = [("settings", "")]
     checks.append(("problems", problems if isinstance(problems, str) else ""))

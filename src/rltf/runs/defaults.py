@@ -71,7 +71,7 @@ class Default:
     why: str
 
     def __str__(self) -> str:
-        return f"{self.setting}={self.value}: {self.why}"
+        return f"not set, so taken: {self.setting}={self.value} ({self.why})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

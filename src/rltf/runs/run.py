@@ -274,7 +274,7 @@ class Run:
         observer = Observers(observers)
         if not self._directory.checkpoints():
             for default in read_defaults(self._directory):
-                observer.note(f"not set: {default}")
+                observer.note(str(default))
         try:
             with open_endpoints(self.config, self.path) as endpoints:
                 trainer = build_trainer(

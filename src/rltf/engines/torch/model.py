@@ -148,17 +148,21 @@ def _copies_alone(source: str) -> AbstractContextManager[str]:
 
 def load_for_prompts(config: TorchEngineConfig, prompts: PromptsConfig) -> tuple[Renderer, int]:
     """What the prompts of a run can be checked with before weights are read: its renderer, and the longest sequence."""
-    source = source_of(config.model)
     tokenizer = load_tokenizer(config)
     renderer = _renderer(tokenizer, _stop_tokens(tokenizer, None), prompts)
     _probe(config, renderer, prompts)
-    try:
-        return renderer, longest_sequence(
-            AutoConfig.from_pretrained(source, trust_remote_code=config.trust_remote_code)
-        )
-    except Exception as error:
-        reason = first_line(error)
-        raise UserError(f"engine.model={config.model}: {_unloadable(source, 'config')}: {reason}") from error
+    return renderer, longest_sequence(load_description(config))
+
+
+def load_description(config: TorchEngineConfig) -> Any:
+    """The model's own config, which says what it is without its weights."""
+    source = source_of(config.model)
+    with _copies_alone(source) as missing:
+        try:
+            return AutoConfig.from_pretrained(source, trust_remote_code=config.trust_remote_code)
+        except Exception as error:
+            what = _unloadable(source, "config")
+            raise UserError(f"engine.model={config.model}: {what}: {missing or first_line(error)}") from error
 
 
 def _renderer(tokenizer: Any, stop_tokens: Sequence[int], prompts: PromptsConfig) -> Renderer:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from rltf.config import TorchEngineConfig
-from rltf.engines.torch.model import first_line, longest_sequence, source_of
+from rltf.engines.torch.model import first_line, load_description, longest_sequence
 from rltf.support.errors import UserError
 
 
@@ -24,13 +24,11 @@ class Size:
 
 def size_of(engine: TorchEngineConfig) -> Size:
     """The size of `engine.model`; raises `UserError` where its config cannot be read."""
+    config = load_description(engine)
     try:
-        config = AutoConfig.from_pretrained(source_of(engine.model), trust_remote_code=engine.trust_remote_code)
         with torch.device("meta"):
             model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=engine.trust_remote_code)
-    except UserError:
-        raise
     except Exception as error:  # as in loading: every library has its own
         reason = first_line(error)
-        raise UserError(f"engine.model={engine.model}: its config cannot be read: {reason}") from error
+        raise UserError(f"engine.model={engine.model}: its config makes no model: {reason}") from error
     return Size(parameters=sum(p.numel() for p in model.parameters()), max_tokens=longest_sequence(config))
