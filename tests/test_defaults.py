@@ -20,6 +20,7 @@ from rltf.runs.defaults import learning_rate, read_defaults, settle, with_defaul
 from rltf.runs.directory import RunDir
 from rltf.runs.observers import Observer
 from rltf.runs.run import Run
+from rltf.support.errors import UserError
 from rltf.tasks import Task
 
 # hidden, intermediate, layers, heads, key-value heads, vocabulary, tied
@@ -150,12 +151,33 @@ def rows(path: Path, answer: str) -> Task:
 
 def test_new_tokens_follow_from_golds_family_and_context(tmp_path: Path) -> None:
     short, long = rows(tmp_path / "s.jsonl", "ten"), rows(tmp_path / "l.jsonl", "a word " * 60)
-    assert defaults.new_tokens(short, 8192, 2)[0] == 128
-    assert 300 < defaults.new_tokens(long, 8192, 2)[0] < 400
-    puzzle = build_task(RunConfig().task)
-    assert defaults.new_tokens(puzzle, 8192, 2)[0] == 512
-    assert defaults.new_tokens(puzzle, 1024, 2)[0] == 256
-    assert defaults.new_tokens(puzzle, 1024, 1)[0] == 512
+
+    def limit(task: Task, context: int, horizon: int, *, worked_out: bool = False) -> int:
+        return defaults.new_tokens(task, context, horizon, worked_out=worked_out)[0]
+
+    assert limit(short, 8192, 2) == 128
+    assert 300 < limit(long, 8192, 2) < 400
+    assert limit(short, 8192, 2, worked_out=True) == 512
+    assert limit(short, 1024, 2, worked_out=True) == 256
+    assert limit(short, 1024, 1, worked_out=True) == 512
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit"), [({}, 128), ({"task.scorer": "numeric"}, 512), ({"task.path": "none"}, 512)]
+)
+def test_where_answers_are_worked_out_there_is_room_for_it(
+    tmp_path: Path, settings: dict[str, Any], limit: int
+) -> None:
+    rows(tmp_path / "s.jsonl", "")
+    task = {} if "task.path" in settings else {"task.path": str(tmp_path / "s.jsonl"), **settings}
+    config = settled({"engine.model": described(tmp_path / "m", "135M"), **task})
+    assert config.rollout.max_new_tokens == limit
+
+
+def test_a_damaged_record_of_it_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "defaults.json").write_text("[{}]")
+    with pytest.raises(UserError, match="is damaged"):
+        read_defaults(RunDir(tmp_path))
 
 
 def test_a_settled_run_is_settled(tmp_path: Path) -> None:

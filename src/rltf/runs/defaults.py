@@ -37,10 +37,19 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from rltf.config import RejectionSamplingConfig, RltfFmConfig, RltfSdConfig, RltfSdFmConfig, RunConfig
+from rltf.config import (
+    RejectionSamplingConfig,
+    RltfFmConfig,
+    RltfSdConfig,
+    RltfSdFmConfig,
+    RowsConfig,
+    RunConfig,
+    single_tasks,
+)
 from rltf.config.engines import BUILTIN
 from rltf.config.load import changed
 from rltf.runs.directory import RunDir
+from rltf.support.errors import UserError
 from rltf.tasks import Task
 from rltf.tasks.base import Family
 from rltf.tasks.mixture import parts_of
@@ -110,7 +119,10 @@ def read_defaults(directory: RunDir) -> list[Default]:
     """What was settled when a run began; empty for runs of versions that settled nothing."""
     if not directory.has(DEFAULTS):
         return []
-    return [Default(**row) for row in json.loads(directory.read_text(DEFAULTS))]
+    try:
+        return [Default(**row) for row in json.loads(directory.read_text(DEFAULTS))]
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{directory.path / DEFAULTS}: is damaged: it is not what a run writes there") from error
 
 
 def _defaults(config: RunConfig, task: Task) -> Iterator[Default]:
@@ -142,7 +154,10 @@ def _proposals(config: RunConfig, task: Task, size: Size) -> dict[str, tuple[Any
         "trainer.learning_rate": (learning_rate(size.parameters, adapters=adapters), f"{named}, {trained}"),
         "trainer.groups_per_batch": (groups(large=large, minibatches=minibatches), named),
         "trainer.minibatches": (1, f"{named}: one optimiser step for each batch"),
-        "rollout.max_new_tokens": new_tokens(task, size.max_tokens, config.horizon),
+        # Evaluations have two turns at least.
+        "rollout.max_new_tokens": new_tokens(
+            task, size.max_tokens, max(2, config.horizon), worked_out=_is_worked_out(config, task)
+        ),
     }
     objective = config.objective
     distils = isinstance(objective, RltfSdConfig | RltfSdFmConfig | RejectionSamplingConfig)
@@ -165,17 +180,22 @@ def groups(*, large: bool, minibatches: int) -> int:
     return minibatches * math.ceil((32 if large else 8) / minibatches)
 
 
-def new_tokens(task: Task, max_tokens: int, horizon: int) -> tuple[int, str]:
+def _is_worked_out(config: RunConfig, task: Task) -> bool:
+    """Whether answers are such that a language model reasons in words before it gives them."""
+    by_value = any(isinstance(t, RowsConfig) and t.scorer in ("numeric", "maths") for t in single_tasks(config.task))
+    return by_value or any(part.family in _WORKED_OUT for part in parts_of(task).values())
+
+
+def new_tokens(task: Task, max_tokens: int, horizon: int, *, worked_out: bool) -> tuple[int, str]:
     """Token limit of an attempt by a pretrained model, and why: room for words around the longest gold answer.
 
     Args:
         task: whose problems are attempted.
         max_tokens: the longest sequence that the model takes.
         horizon: attempts per episode. All together may fill half of that.
+        worked_out: whether the model reasons in words before it answers.
     """
-    parts = parts_of(task).values()
-    worked_out = any(part.family in _WORKED_OUT for part in parts)
-    gold = max(map(_longest_gold, parts))
+    gold = max(map(_longest_gold, parts_of(task).values()))
     wanted = min(max(512 if worked_out else 128, 2 * gold + 64), _MOST_NEW_TOKENS)
     room = max(1, max_tokens // (2 * horizon))
     why = "answers that are worked out" if worked_out else "short answers"
