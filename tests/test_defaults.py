@@ -277,3 +277,9 @@ def test_the_dry_run_says_what_would_be_taken(tmp_path: Path, tiny_model: Path) 
 def test_a_measurement_is_a_rate_and_picks_a_format_by_it() -> None:
     assert arithmetic._rate(torch.device("cpu"), torch.float32) > 1e8
     assert (FAST.dtype, SLOW.dtype) == ("bfloat16", "float32")
+
+
+def test_a_dry_run_that_cannot_settle_says_why_and_goes_on(tmp_path: Path) -> None:
+    found = rltf("train", "engine.dtype=auto", "task.path=none.py", "--dry-run", cwd=tmp_path, status=1)
+    assert "there is no file" in found.stdout
+    assert "model: good" in found.stdout
