@@ -251,7 +251,7 @@ def test_the_gradient_norm_is_clipped(tiny_model: Path) -> None:
         )
         engine.forward_backward(samples(), 1.0)
         engine.optim_step(1e-3)
-        moments: list[torch.Tensor] = [state["exp_avg"] for state in inner(engine)._optimizer.state.values()]
+        moments: list[torch.Tensor] = [state["exp_avg"] for state in inner(engine)._optimizer.state()["state"].values()]
         total: torch.Tensor = torch.cat([moment.flatten() for moment in moments]).norm()
         return total
 

@@ -423,12 +423,14 @@ class Diary(rltf.Observer):
         self._write("end", summary)
 
 
-def test_every_observer_is_told_everything_in_order(tiny_model: Path, tmp_path: Path) -> None:
+def test_every_observer_is_told_everything_in_order(terse_model: Path, tmp_path: Path) -> None:
     entries: list[tuple[Any, ...]] = []
     path = tmp_path / "run"
     diaries = [Diary(name, entries, path) for name in ("first", "second")]
-    # Ten steps, as no figure of fewer is an alarm: a random model's attempts are all malformed.
-    config = settings(tiny_model, trainer__steps=10, evaluation__every=5, evaluation__problems=1, trainer__save_every=5)
+    # A random model's attempts are all malformed, an alarm after ten steps; not all are cut, an alarm at once.
+    config = settings(
+        terse_model, trainer__steps=10, evaluation__every=5, evaluation__problems=1, trainer__save_every=5
+    )
     with rltf.Run.begin(config, path) as run:
         with pytest.raises(rltf.Interrupted):
             run.train([*diaries, rltf.Observer()], stop=lambda: len(run.metrics().get("step", [])) == 9)

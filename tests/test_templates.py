@@ -333,6 +333,31 @@ def test_channels_are_read_as_thinking_and_answer() -> None:
     assert "Rivers" not in again and "final<|message|>The Rhine.<|im_end|>" in again
 
 
+def test_thoughts_in_a_channel_are_kept_as_they_were_written_where_a_setting_says_so() -> None:
+    tokenizer = tokenizer_with(CHANNELS, special=("<|channel|>", "<|message|>"))
+    keeping = renderer_of(tokenizer, keep_thinking=True)
+    first = keeping.prompt((QUESTION,))
+    thoughts = "Rivers, <|im_end|> and the <|channel|>?"
+    said = (
+        *tokenizer.encode("<|channel|>analysis<|message|>", add_special_tokens=False),
+        *keeping.completion(thoughts)[len(keeping.completion("")) - 1 : -1],
+        *tokenizer.encode(
+            "<|im_end|><|im_start|>assistant<|channel|>final<|message|>The Rhine.", add_special_tokens=False
+        ),
+        tokenizer.eos_token_id,
+    )
+    text = keeping.text(said)
+    assert split_thinking(text) == (f"<think>\n{thoughts}\n</think>\n\n", "The Rhine.")
+    again = keeping.prompt((QUESTION, assistant(text), NEXT))
+    # The second prompt goes on where the first answer ended, token for token.
+    assert again[: len(first) + len(said)] == (*first, *said)
+    # A block that is not kept, and an answer without one, are as the template has them.
+    dropping = renderer_of(tokenizer)
+    plain = dropping.prompt((QUESTION, assistant("The Rhine."), NEXT))
+    assert dropping.prompt((QUESTION, assistant(text), NEXT)) == plain
+    assert keeping.prompt((QUESTION, assistant("The Rhine."), NEXT)) == plain
+
+
 @pytest.mark.parametrize("template", [R1, HYBRID, KEEPS])
 def test_kept_thinking_stands_in_later_prompts_as_it_was_written(template: str) -> None:
     tokenizer = tokenizer_with(template)

@@ -22,7 +22,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rltf.cli.ending import stop_at_once
 from rltf.comparisons.comparison import Comparison, PlannedRun, load_comparison, outcome
 from rltf.comparisons.report import OUTCOME, TABLE, draw_curves, side_by_side, table
-from rltf.config.load import begun_on, config_from_json, config_to_json
+from rltf.config.load import begun_on, config_from_json
+from rltf.runs.defaults import read_defaults, with_defaults
 from rltf.runs.directory import RunDir
 from rltf.runs.report import plain
 from rltf.support.errors import UserError
@@ -99,7 +100,9 @@ def _check_directories(comparison: Comparison, directory: Path) -> None:
         path = directory / run.name
         if (path / "config.json").is_file():
             stored = config_from_json(RunDir.open(path).config_text())
-            planned = run.config if stored.prompts.day is None else begun_on(run.config, stored.prompts.day)
+            planned = with_defaults(run.config, read_defaults(RunDir(path)))
+            if stored.prompts.day is not None:
+                planned = begun_on(planned, stored.prompts.day)
             if stored != planned:
                 raise UserError(
                     f"{path}: was made with other settings than the comparison now has for it; remove it, or give "
@@ -168,7 +171,8 @@ def _start(run: PlannedRun, directory: Path, processes: int) -> _Job:
         arguments = ["--resume", str(path)]
     else:
         recipe = directory / f"{run.name}.json"
-        recipe.write_text(config_to_json(run.config), encoding="utf-8")
+        # What is not set is settled when the run begins.
+        recipe.write_text(run.config.model_dump_json(indent=2, exclude_unset=True) + "\n", encoding="utf-8")
         arguments = [str(recipe), "--run-dir", str(path)]
     # Side by side, processes share the cores; more threads than cores would wait for each other.
     threads = os.environ.get(_THREADS) or str(max(1, (os.cpu_count() or 1) // processes))

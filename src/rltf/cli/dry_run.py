@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from rich.console import Console
 from rich.table import Table
@@ -10,18 +11,26 @@ from rich.table import Table
 from rltf.cli.ending import fail
 from rltf.cli.inspect import print_left_out
 from rltf.config import JudgeConfig, RunConfig
+from rltf.config.load import config_to_json
 from rltf.rollouts.episodes import load_fitting_log
 from rltf.runs.build import build_task, check_sources
+from rltf.runs.defaults import Settled, settle
 from rltf.runs.estimate import CHARACTERS_PER_TOKEN, Calls, estimate
 from rltf.runs.report import plain
 from rltf.runs.run import check_task
 from rltf.support.errors import UserError
 
 
-def dry_run(config: RunConfig, config_json: str) -> None:
+def dry_run(config: RunConfig) -> None:
     """Prints the resolved settings, what can be checked without weights, and what the run will take at most."""
     console = Console()
-    print(config_json, end="")
+    settled = Settled(config=config, defaults=())
+    with suppress(UserError):  # What is wrong with task or model is said below.
+        settled = settle(config, build_task(config.task))
+    config = settled.config
+    print(config_to_json(config), end="")
+    for default in settled.defaults:
+        console.print(plain(str(default)), soft_wrap=True)
     problems, question = _task(config, console)
     checks: list[tuple[str, str]] = [("settings", "")]
     checks.append(("problems", problems if isinstance(problems, str) else ""))
@@ -73,8 +82,9 @@ def _check_prompts(config: RunConfig) -> None:
 
 def _device(config: RunConfig) -> None:
     from rltf.engines.torch.model import pick_device
+    from rltf.engines.torch.quantized import check_quantization
 
-    pick_device(config.engine.device)
+    check_quantization(config.engine, pick_device(config.engine.device))
 
 
 def _log(console: Console, config: RunConfig) -> None:

@@ -15,6 +15,7 @@ from rltf.config.load import apply_override, parse_override, validate_config
 from rltf.rollouts.recording import group_records
 from rltf.rollouts.records import Evaluation
 from rltf.runs.build import build_engine, build_task, known_tasks, task_settings
+from rltf.runs.defaults import settle
 from rltf.runs.look import collecting, evaluation_of, settings_for, split_named
 from rltf.runs.report import percent, plain, transcript
 from rltf.support.errors import TaskHung, UserError
@@ -91,6 +92,7 @@ def refine_command(
     made in it.
     """
     config = _settings_for(model, task, settings, samples, None, accept_changed_files)
+    config = settle(config, build_task(config.task)).config
     going_on = {"early_termination": False, "feedback_on_correct": True, "feedback_on_last": False}
     config = config.model_copy(update={"rollout": config.rollout.model_copy(update=going_on)})
     engine = build_engine(config)

@@ -14,6 +14,7 @@ from rltf.config.load import apply_override, read_recipe, validate_config
 from rltf.feedback.llm import CallStore, LLMSource
 from rltf.rollouts.recording import group_records
 from rltf.runs.build import STORE, build_collector, build_engine, build_task, open_endpoints, task_settings
+from rltf.runs.defaults import settle
 from rltf.runs.directory import RunDir
 from rltf.runs.report import plain, transcript
 from rltf.support.errors import UserError
@@ -24,6 +25,7 @@ def try_command(task: str, count: int, settings: Sequence[str]) -> None:
     """Prints attempts of the policy with the judge's feedback, and what is wrong with feedback that fails."""
     config = _config(task, settings)
     problems = build_task(config.task)
+    config = settle(config, problems).config
     console = Console()
     with open_endpoints(config, None) as endpoints:
         source = LLMSource(config.judge, problems, endpoints)

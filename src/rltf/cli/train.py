@@ -12,7 +12,7 @@ from rltf.cli.ending import StopSignal, fail
 from rltf.cli.inspect import print_left_out
 from rltf.cli.progress import RunProgress
 from rltf.config import RunConfig
-from rltf.config.load import config_to_json, load_config, parse_override, with_absolute_paths
+from rltf.config.load import load_config, parse_override, with_absolute_paths
 from rltf.rollouts.records import Summary
 from rltf.runs.report import plain, run_report
 from rltf.runs.run import MAY_CHANGE, Run
@@ -27,8 +27,7 @@ def train_command(
     if dry:
         if resume is not None:
             raise UserError("--dry-run is for runs that are yet to begin; remove --resume")
-        config = _config(settings)
-        dry_run(config, config_to_json(config))
+        dry_run(_config(settings))
         return
     console = Console()
     if accept_changed_files and resume is None:

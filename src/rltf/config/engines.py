@@ -40,10 +40,14 @@ class TorchEngineConfig(Section):
     """A Jinja file to use in place of the tokenizer's chat template."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to run; `auto` takes CUDA, else MPS, else the CPU."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Number format of the weights."""
+    dtype: Literal["float32", "bfloat16", "auto"] = "float32"
+    """Number format that the model computes in. Weights that are trained, the optimiser's state, log-probabilities and
+    losses are float32 in either. `auto` measures, when a run begins, whether bfloat16 is at least 1.5 times as fast
+    here, and the run keeps to what was found. Not set: `auto` for models of more than 10 million parameters."""
     lora: LoraConfig | None = None
     """Set: train adapters in place of all weights."""
+    quantize: Literal["nf4"] | None = None
+    """Set: hold the base under the adapters in 4 bits (NF4; extra `quantized`, on CUDA and CPU). Needs `lora`."""
     share_prefixes: bool = True
     """Compute a prompt once for all the sequences that begin with it. Turned off by itself, and said, for a model whose
     log-probabilities it would change, or whose cache cannot be copied between sequences."""
@@ -54,6 +58,12 @@ class TorchEngineConfig(Section):
     2,048 on a CPU, whose caches are small, else 16,384."""
     decode_batch: Positive = 256
     """Most sequences that are sampled at the same time. Changes speed and memory only."""
+
+    @model_validator(mode="after")
+    def _quantize(self) -> TorchEngineConfig:
+        if self.quantize is not None and self.lora is None:
+            raise ValueError(f"quantize={self.quantize} holds weights that are not trained; set engine.lora.rank too")
+        return self
 
     @model_validator(mode="after")
     def _checkpointing(self) -> TorchEngineConfig:

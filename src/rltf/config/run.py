@@ -39,7 +39,7 @@ class RolloutConfig(Section):
     """A later prompt continues the conversation (`continued`), or holds the question, the newest attempt and its
     feedback alone, as a conversation (`newest`) or in one message (`single_message`)."""
     max_new_tokens: Positive = 32
-    """Token limit of one attempt."""
+    """Token limit of one attempt. Not set: 32 for the built-in model, larger ones by the task."""
     cut_attempts: Literal["told", "criticised"] = "told"
     """What feedback says of an attempt that the token limit cut: that it was cut (`told`), or also what is wrong with
     what there is (`criticised`), which is scored for that alone. Its reward is 0 either way."""
@@ -62,13 +62,15 @@ class TrainerConfig(Section):
     steps: Positive = 200
     """Batches of rollouts to train on."""
     groups_per_batch: Positive = 16
-    """Problems per step."""
+    """Problems per step. Not set: by the model's size."""
     group_size: Annotated[int, Field(gt=0, le=10_000)] = 8
     """Rollouts per problem (N)."""
     minibatches: Positive = 2
-    """Optimiser steps per batch; each takes an equal share of the batch's groups."""
+    """Optimiser steps per batch; each takes an equal share of the batch's groups. Not set: 2 for the built-in
+    model, 1 for larger ones."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4e-4
-    """Peak learning rate of AdamW."""
+    """Peak learning rate of AdamW. Not set: 4e-4 for the built-in model, others by size and adapters
+    (docs/your_model.md)."""
     warmup_steps: NonNegative | None = None
     """Steps over which the learning rate rises linearly from 0. Unset: 10, or a tenth of `steps` if that is fewer."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
@@ -84,6 +86,10 @@ class TrainerConfig(Section):
     """How much of the averaged policy each optimiser step keeps, for methods that ask it (`sdpo`, `sdft`)."""
     max_grad_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 1.0
     """Gradients are scaled down to this norm. "none": off."""
+    sampler_gap_tolerance: Rate = 0.2
+    """An alarm is raised where the policy as it samples and as it is trained differ by more, in nats per token
+    (`policy/sampler_gap`): rounding, or a sampler with other weights. With several minibatches, what the first ones
+    change is in it."""
     save_every: NonNegative = 50
     """Steps between checkpoints; 0 saves only at the end, or where a stop is asked for."""
     keep_checkpoints: Positive = 2

@@ -13,6 +13,7 @@ import numpy as np
 from rltf.config import PolicyGradientConfig
 from rltf.objectives.advantages import Float64Array, centred, returns
 from rltf.objectives.base import Answers, Term
+from rltf.objectives.sampler_ratio import attempts_as_trained, corrected
 from rltf.types import FloatArray, Query, Rollout, RolloutGroup, TrainingSample, Turn
 
 
@@ -63,15 +64,20 @@ class PolicyGradient(Term):
     config: PolicyGradientConfig
 
     def queries(self, group: RolloutGroup) -> list[Query]:
-        """The initial policy's log-probabilities, where a KL penalty is on."""
-        return initial_policy_queries(group, self.config)
+        """The initial policy's log-probabilities, where a KL penalty is on; the trainer's, where they correct."""
+        return initial_policy_queries(group, self.config) + attempts_as_trained(group, self.config)
 
     def figures(self, group: RolloutGroup, answers: Answers) -> dict[str, list[FloatArray]]:
-        """The divergence from the initial policy, where it was asked for."""
-        if self.config.kl_coefficient == 0:
-            return {}
+        """Where they were asked for, the divergence from the initial policy, and the ratio to the sampler."""
         turns = [turn for rollout in group.rollouts for turn in rollout.turns if turn.sampled]
-        return {"policy/kl_to_initial": [log_ratio_to_initial(turn, answers) for turn in turns]}
+        figures: dict[str, list[FloatArray]] = {}
+        if self.config.kl_coefficient:
+            figures["policy/kl_to_initial"] = [log_ratio_to_initial(turn, answers) for turn in turns]
+        if self.config.sampler_ratio_cap is not None:
+            figures["policy/sampler_ratio"] = [
+                corrected(1.0, turn.prompt_tokens, turn.completion, self.config, answers)[0] for turn in turns
+            ]
+        return figures
 
     def samples(self, group: RolloutGroup, progress: float, answers: Answers) -> list[TrainingSample]:
         """Samples `(x_h -> y_h)` weighted with their group advantage."""
@@ -88,13 +94,14 @@ class PolicyGradient(Term):
                 turn = group.rollouts[i].turns[turn_index]
                 if not turn.sampled:
                     continue
+                weights_T, old_T = corrected(advantage, turn.prompt_tokens, turn.completion, config, answers)
                 samples.append(
                     TrainingSample(
                         prompt_tokens=turn.prompt_tokens,
                         completion_tokens=turn.completion.tokens,
-                        weights=np.full(len(turn.completion.tokens), advantage, dtype=np.float32),
+                        weights=weights_T,
                         loss=config.policy_loss,
-                        old_logprobs=turn.completion.logprobs,
+                        old_logprobs=old_T,
                         clip=(config.policy_clip_low, config.policy_clip_high),
                         sampling_logprobs=turn.completion.logprobs,
                         entropy_weight=config.entropy_coefficient,

@@ -14,6 +14,7 @@ from rltf.config import PolicyGradientConfig
 from rltf.objectives.advantages import centred
 from rltf.objectives.base import Answers, Term
 from rltf.objectives.policy_gradient import initial_policy_queries, turn_returns
+from rltf.objectives.sampler_ratio import as_trained, corrected
 from rltf.types import Feedback, Query, RolloutGroup, TrainingSample
 
 
@@ -24,8 +25,16 @@ class SelfFeedback(Term):
     config: PolicyGradientConfig
 
     def queries(self, group: RolloutGroup) -> list[Query]:
-        """The initial policy's log-probabilities, where a KL penalty is in the returns."""
-        return initial_policy_queries(group, self.config)
+        """The initial policy's log-probabilities, where a KL penalty is in the returns; the trainer's, to correct."""
+        queries = initial_policy_queries(group, self.config)
+        if self.config.sampler_ratio_cap is None:
+            return queries
+        written = [turn.feedback for rollout in group.rollouts for turn in rollout.turns]
+        return queries + [
+            as_trained(feedback.prompt_tokens, feedback.completion)
+            for feedback in written
+            if isinstance(feedback, Feedback) and feedback.completion is not None and feedback.prompt_tokens is not None
+        ]
 
     def samples(self, group: RolloutGroup, progress: float, answers: Answers) -> list[TrainingSample]:
         """Samples `(f_FM(x_h, y_h) -> c_h)` weighted with the group advantage of the attempt that followed."""
@@ -46,14 +55,14 @@ class SelfFeedback(Term):
                     continue
                 assert feedback.completion is not None
                 assert feedback.prompt_tokens is not None
-                tokens = feedback.completion.tokens
+                weights_T, old_T = corrected(advantage, feedback.prompt_tokens, feedback.completion, config, answers)
                 samples.append(
                     TrainingSample(
                         prompt_tokens=feedback.prompt_tokens,
-                        completion_tokens=tokens,
-                        weights=np.full(len(tokens), advantage, dtype=np.float32),
+                        completion_tokens=feedback.completion.tokens,
+                        weights=weights_T,
                         loss=config.policy_loss,
-                        old_logprobs=feedback.completion.logprobs,
+                        old_logprobs=old_T,
                         clip=(config.policy_clip_low, config.policy_clip_high),
                         sampling_logprobs=feedback.completion.logprobs,
                         component="self_feedback",

@@ -15,6 +15,11 @@ WORTH_LOSING = 0.25
 """A best accuracy below this share is no skill to lose."""
 MOST_BROKEN = 0.5
 """Share of attempts that may be malformed before that is an alarm."""
+PATIENCE = 3
+"""Steps without a sample after which a run is said to learn nothing."""
+FAR = 100.0
+"""How many times its median a gradient's norm may be."""
+_RATE = "trainer.learning_rate"
 _LEAST_WORDS = 3
 _FEWEST_TELLING_WORDS = 6
 _SENTENCE = re.compile(r"[^\n.!?]+[.!?]?")
@@ -45,6 +50,55 @@ def collapse(history: Sequence[Mapping[str, float]]) -> str | None:
         if best >= WORTH_LOSING and now < best / 2:
             return f"accuracy of {name} attempts has fallen from {100 * best:.0f} % to {100 * now:.0f} %"
     return None
+
+
+def cannot_learn(history: Sequence[Mapping[str, float]]) -> str | None:
+    """What keeps the newest steps of a run from teaching anything, in one line; None where nothing does.
+
+    Told as soon as it can be: every attempt of a step cut; no sample trained for `PATIENCE` steps though there is
+    something left to learn; a gradient `FAR` times the median of the steps before.
+
+    Args:
+        history: `metrics.jsonl` so far, oldest first.
+    """
+    now = history[-1]
+    if now["rollout/truncated"] == 1.0:
+        return "every attempt was cut at the token limit: raise rollout.max_new_tokens, unless attempts fitted before"
+    recent = history[-PATIENCE:]
+    if len(recent) == PATIENCE and all(_left_to_learn(step) and not step["samples/total"] for step in recent):
+        if all(step["samples/too_long"] for step in recent):
+            return f"no sample was trained for {PATIENCE} steps: all are longer than the model's context"
+        return (
+            f"no sample was trained for {PATIENCE} steps: in no group did one attempt's reward differ from another's; "
+            "raise trainer.group_size, or take an easier task or a stronger model"
+        )
+    norms = [step["optim/grad_norm"] for step in history if "optim/grad_norm" in step]
+    if "optim/grad_norm" in now and len(norms) > PATIENCE:
+        usual = float(np.median(norms[:-1]))
+        if norms[-1] > FAR * usual:
+            return f"the gradient's norm, {norms[-1]:.3g}, is {norms[-1] / usual:,.0f} times its median: lower " + _RATE
+    return None
+
+
+def sampler_gap(step: Mapping[str, float], tolerance: float) -> str | None:
+    """Whether sampler and trainer disagree about the policy by more than a tolerance, in one line.
+
+    Args:
+        step: a step of `metrics.jsonl`.
+        tolerance: nats per token, in the mean over the tokens that the policy wrote.
+    """
+    gap = step.get("policy/sampler_gap", 0.0)
+    if gap <= tolerance:
+        return None
+    return (
+        f"sampler and trainer differ by {gap:.3g} nats a token, more than trainer.sampler_gap_tolerance={tolerance:g}: "
+        "compute in engine.dtype=float32, correct it with objective.sampler_ratio_cap=2, or lower " + _RATE
+    )
+
+
+def _left_to_learn(step: Mapping[str, float]) -> bool:
+    """Whether some first attempt was wrong; responses from a log say nothing about that."""
+    return step.get("accuracy/first_turn", 0.0) < 1.0
 
 
 def uninformative_share(groups: Sequence[RolloutGroup]) -> float:

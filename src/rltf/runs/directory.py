@@ -3,6 +3,7 @@
 run.json            the format of the directory, and what was handed in from Python in place of a setting
 config.json         the resolved settings
 environment.json    versions, git revision, machine
+defaults.json       what was settled of the settings that nobody set, and why; where anything was
 inputs.json         SHA-256 of the files of the user's that the settings name; inputs.mark: made on this machine
 changed_inputs.jsonl  which of them had changed when the run was resumed
 metrics.jsonl       one object per step, a function of settings and seed alone

@@ -29,6 +29,7 @@ from rltf.runs.build import (
     open_endpoints,
     task_settings,
 )
+from rltf.runs.defaults import settle
 from rltf.runs.directory import RunDir
 from rltf.runs.inputs import check_code, named_files
 from rltf.runs.run import Run, refuse_without, source_of
@@ -84,6 +85,8 @@ def collecting(
 ) -> Iterator[tuple[RolloutCollector, Endpoints]]:
     """What rolls out the model of some settings on their task, and what asks their judges; closed at the end."""
     task = build_task(config.task) if task is None else task
+    if engine is None:
+        config = settle(config, task).config
     with open_endpoints(config, None) as endpoints:
         check_sources(config, task)
         loaded = build_engine(config) if engine is None else engine
@@ -151,7 +154,10 @@ def _settings_of(run: RunDir, task: str | None, given: Task | None) -> dict[str,
     if task is None and given is None:
         refuse_without(run, {"engine": ..., "objective": ..., "feedback": ...})
     data = run.config()
-    data["engine"] |= {"model": str(run.model), "lora": None, "chat_template": None}
+    if data["engine"].get("lora") is not None:
+        # What adapters changed would be lost in rounding (`engines/torch/adapters.merged`).
+        data["engine"]["dtype"] = "float32"
+    data["engine"] |= {"model": str(run.model), "lora": None, "quantize": None, "chat_template": None}
     # Of a log, held-out questions alone are asked.
     if task is not None or given is not None or not LogConfig.model_validate(data["log"]).may_be_evaluated_on:
         data["log"] = {}

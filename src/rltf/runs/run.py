@@ -19,6 +19,7 @@ from rltf.feedback.function import Function
 from rltf.rollouts.collector import check_first_prompts
 from rltf.rollouts.records import FORMAT, EvaluationRecord, RolloutRecord, Summary, Timing
 from rltf.runs.build import GivenObjective, build_engine, build_task, build_trainer, check_sources, open_endpoints
+from rltf.runs.defaults import Settled, read_defaults, settle, write_defaults
 from rltf.runs.directory import RunDir
 from rltf.runs.inputs import CHANGED_INPUTS, check_inputs, input_digests, mark_of, write_inputs
 from rltf.runs.observers import Observer, Observers
@@ -91,7 +92,8 @@ class Run:
         """A new run. All that can be checked is, and the model is loaded, before a directory is made.
 
         Args:
-            config: its settings; the main job's by default.
+            config: its settings; the main job's by default. What of them is not set, and follows from the model, is
+                settled here (docs/your_model.md); `Run.config` has the whole.
             path: its directory, which must not exist or be empty; by default a new one in `runs/`.
             task: stands in for what `task` of the settings names.
             engine: stands in for `engine`; it is not closed with the run.
@@ -109,6 +111,10 @@ class Run:
         check_sources(config, tried)
         if path is not None:
             RunDir.check_free(Path(path))
+        settled = Settled(config=config, defaults=())
+        if engine is None:
+            settled = settle(config, tried)
+            config = settled.config
         # A model that cannot be loaded leaves no directory behind.
         loaded = build_engine(config) if engine is None else engine
         try:
@@ -125,6 +131,8 @@ class Run:
         directory.write_text("run.json", json.dumps({"format": FORMAT, "given": names}, indent=2) + "\n")
         directory.write_text("environment.json", json.dumps(machine, indent=2) + "\n")
         write_inputs(directory, digests, mark)
+        if settled.defaults:
+            write_defaults(directory, settled)
         directory.write_text("config.json", config_to_json(config))
         run = cls(directory, config, task=tried, engine=loaded, objective=objective, feedback=source_of(feedback))
         run._own_engine = engine is None
@@ -267,6 +275,9 @@ class Run:
         self._directory.lock()
         self._start_clean()
         observer = Observers(observers)
+        if not self._directory.checkpoints():
+            for default in read_defaults(self._directory):
+                observer.note(str(default))
         try:
             with open_endpoints(self.config, self.path) as endpoints:
                 trainer = build_trainer(

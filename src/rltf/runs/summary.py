@@ -25,7 +25,7 @@ def summarize(
         feedback_calls=int(sum(row["feedback/asked"] for row in metrics)),
         seconds=round(sum(timing.seconds for timing in run_dir.timings()), 1),
         test_problems=after.problems,
-        alarms=int(sum(row["alarm/collapse"] for row in metrics)),
+        alarms=sum(any(value for name, value in row.items() if name.startswith("alarm/")) for row in metrics),
         best=_best(run_dir) if config.evaluation.keep_best else None,
         before=_accuracies(before),
         after=_accuracies(after),

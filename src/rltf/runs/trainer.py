@@ -14,7 +14,7 @@ from rltf.objectives import Answers, Objective
 from rltf.rollouts.episodes import Episodes
 from rltf.rollouts.evaluate import EvaluationStopped
 from rltf.rollouts.metrics import figure_metrics, rollout_metrics, sample_metrics
-from rltf.rollouts.monitors import collapse, leaked_share, uninformative_share
+from rltf.rollouts.monitors import cannot_learn, collapse, leaked_share, sampler_gap, uninformative_share
 from rltf.rollouts.recording import rollout_records
 from rltf.rollouts.records import Summary
 from rltf.runs.clock import Clock
@@ -51,7 +51,8 @@ class Trainer:
     observer: Observer
     stop_requested: Callable[[], bool]
     _history: list[dict[str, float]] = field(default_factory=list, init=False)
-    _alarm: str | None = field(default=None, init=False)
+    _alarms: set[str] = field(default_factory=set, init=False)
+    """Kinds of alarm that the newest step gave."""
 
     def run(self) -> Summary:
         """Trains to the end and returns the summary. Raises `Interrupted` once a requested stop is saved."""
@@ -123,13 +124,20 @@ class Trainer:
         self.run_dir.append("rollouts.jsonl", (record.to_json() for record in records))
         self.run_dir.append("timings.jsonl", [timing.to_json()])
         self._history.append(metrics)
-        reason = collapse(self._history)
-        metrics["alarm/collapse"] = float(reason is not None)
+        collapsed = collapse(self._history)
+        reasons = {
+            "collapse": collapsed,
+            "cannot_learn": cannot_learn(self._history),
+            "sampler_gap": sampler_gap(metrics, config.sampler_gap_tolerance),
+        }
+        metrics["alarm/collapse"] = float(collapsed is not None)
+        metrics |= {f"alarm/{kind}": 1.0 for kind, reason in reasons.items() if reason is not None}
         self.run_dir.append("metrics.jsonl", [{"step": step, **metrics}])
         self.observer.step(step, metrics, timing)
-        if reason is not None and self._alarm is None:
-            self.observer.alarm(step, reason)
-        self._alarm = reason
+        for kind, reason in reasons.items():
+            if reason is not None and kind not in self._alarms:
+                self.observer.alarm(step, reason)
+        self._alarms = {kind for kind, reason in reasons.items() if reason is not None}
 
     def _fitting(self, samples: Sequence[TrainingSample]) -> tuple[list[TrainingSample], int]:
         """The samples that the model's context holds, and how many it does not."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rltf.support.errors import UserError
 from rltf.text.moment import VARIABLE, at_one_moment, directives
-from rltf.text.thinking import CHANNEL, TAGS, split_thinking
+from rltf.text.thinking import CHANNEL, SAID, TAGS, THOUGHT, split_thinking, thoughts_of
 from rltf.text.turns import turn_marks
 from rltf.types import Message, Tokens
 
@@ -82,6 +82,10 @@ class Renderer:
         # Stands for a thinking tag that the template is not to see, and that is a tag all the same.
         self._kept = {tag: chr(_FIRST_STAND_IN + len(spellings) + i) for i, tag in enumerate(sorted(_THINKING_TAGS))}
         self._kept_spellings = {stand_in: tag for tag, stand_in in self._kept.items()}
+        # Around thoughts that stand before an answer and belong into a channel of their own.
+        first_free = _FIRST_STAND_IN + len(spellings) + len(self._kept)
+        self._before_thoughts, self._after_thoughts = chr(first_free), chr(first_free + 1)
+        self._kept_spellings |= {self._before_thoughts: "", self._after_thoughts: ""}
         # An assistant's <think> is left to its template, which strips it; a user's is only text.
         ends = {marks.end} if marks.end else set()
         self._special = _any_of((special | ends) - _THINKING_TAGS)
@@ -90,7 +94,7 @@ class Renderer:
     def prompt(self, messages: Sequence[Message]) -> Tokens:
         """Tokens of a conversation up to where the assistant is to write."""
         hidden = [Message(role=message.role, content=self._hide_controls(message)) for message in messages]
-        return self._encode(self._render(hidden, True))
+        return self._encode(self._into_channels(self._render(hidden, True)))
 
     def completion(self, text: str, *, thinking: bool = False) -> Tokens:
         """Tokens of a text as if the assistant had written it, from where a prompt ends to the end of its turn.
@@ -122,7 +126,14 @@ class Renderer:
         starts = [i for i in range(len(tokens)) if tuple(tokens[i : i + len(marker)]) == marker]
         if not starts:
             return f"{opening}\n{self._spoken(tokens)}"
-        thoughts, answer = self._spoken(tokens[: starts[-1]]), self._spoken(tokens[starts[-1] + len(marker) :])
+        before, answer = tuple(tokens[: starts[-1]]), self._spoken(tokens[starts[-1] + len(marker) :])
+        # What stands around thoughts is spelled in part with words, which are none of them.
+        around = self._encode(self._channel.replace(SAID, THOUGHT, 1)), self._encode(self._marks.opening)
+        if before[: len(around[0])] == around[0]:
+            before = before[len(around[0]) :]
+        if before[-len(around[1]) :] == around[1]:
+            before = before[: -len(around[1])]
+        thoughts = self._spoken(before)
         return f"{opening}\n{thoughts}\n{closing}\n\n{answer}" if thoughts else answer
 
     def _spoken(self, tokens: Sequence[int]) -> str:
@@ -161,12 +172,25 @@ class Renderer:
         if message.role == "assistant":
             pattern = self._special
             block, answer = split_thinking(content)
+            keep = self._keep_thinking if kept is None else kept
             if block and self._channel:
-                content = answer
-            elif self._keep_thinking if kept is None else kept:
+                thoughts = f"{self._before_thoughts}{thoughts_of(block)}{self._after_thoughts}"
+                content = (thoughts if keep else "") + answer
+            elif keep:
                 content = self._keep_tags(block) + answer
         content = pattern.sub(lambda match: self._stand_ins[match.group()], content)
         return self._blot_out(content) if self._normalized_ids else content
+
+    def _into_channels(self, rendered: str) -> str:
+        """Moves kept thoughts out of the channel of the answer, in which a message's text stands, into their own."""
+        said = self._marks.lead
+        thought = said.replace(SAID, THOUGHT, 1)
+        return re.sub(
+            f"{re.escape(said)}{self._before_thoughts}(.*?){self._after_thoughts}",
+            lambda match: f"{thought}{match.group(1)}{self._marks.opening}{said}",
+            rendered,
+            flags=re.DOTALL,
+        )
 
     def _keep_tags(self, block: str) -> str:
         for tags in TAGS:

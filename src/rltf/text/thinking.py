@@ -11,6 +11,8 @@ TAGS = (
 """How families of models open and close such a block."""
 CHANNEL = "<|channel|>"
 """With what gpt-oss begins a part of its answer instead: what it thinks, or what it says."""
+SAID, THOUGHT = "final", "analysis"
+"""The names of these channels."""
 
 
 def split_thinking(text: str) -> tuple[str, str]:
@@ -25,6 +27,15 @@ def split_thinking(text: str) -> tuple[str, str]:
             answer = rest.lstrip() if found else ""
             return text[: len(text) - len(answer)], answer
     return "", text
+
+
+def thoughts_of(block: str) -> str:
+    """What stands in a thinking block between its tags."""
+    text = block.strip()
+    for opening, closing in TAGS:
+        if text.startswith(opening):
+            return text.removeprefix(opening).removesuffix(closing).strip()
+    return text
 
 
 def left_open(text: str) -> str:

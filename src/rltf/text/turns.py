@@ -21,6 +21,8 @@ DIALOGUE = (
 class TurnMarks:
     """The texts that stand around an answer."""
 
+    opening: str = ""
+    """What stands between a question and where its answer begins: the end of one turn and the beginning of another."""
     opened: str = ""
     """The thinking block that a prompt leaves open for the answer, from its opening tag on."""
     lead: str = ""
@@ -41,14 +43,15 @@ def turn_marks(render: Callable[[Sequence[Message], bool], str], control: re.Pat
         prompt = render(DIALOGUE[:1], True)
         finished = render(DIALOGUE[:2], False)
         before, after = _around(finished, ANSWER)
-        opened = left_open(_around(prompt, QUESTION)[1])
+        opening = _around(prompt, QUESTION)[1]
+        opened = left_open(opening)
         tail, end = _end(after, control)
         if end is None:
             tail, end = _end_before_another_turn(render(DIALOGUE, False), control)
     except Exception:
         return TurnMarks()
     lead = before[len(prompt) :] if before.startswith(prompt) else closed(opened)
-    return TurnMarks(opened=opened, lead=lead, tail=tail if end else "", end=end)
+    return TurnMarks(opening=opening, opened=opened, lead=lead, tail=tail if end else "", end=end)
 
 
 def _around(text: str, part: str) -> tuple[str, str]:

@@ -18,9 +18,10 @@ from rltf.config import PromptsConfig, TorchEngineConfig, TrainerConfig
 from rltf.engines.base import Weights
 from rltf.engines.losses import TokenBatch, entropy, token_loss
 from rltf.engines.packing import Layout, TokenSequence, right_align, unique
-from rltf.engines.torch.adapters import merged
+from rltf.engines.torch.adapters import ADAPTER, merged, save_adapters
 from rltf.engines.torch.forward import completion_logits, token_logprobs
 from rltf.engines.torch.model import load_model, load_weights
+from rltf.engines.torch.optimizer import MasterAdamW, holding
 from rltf.engines.torch.process import deterministic, without_progress_bars
 from rltf.engines.torch.self_check import check_batching
 from rltf.support.errors import UserError
@@ -58,13 +59,7 @@ class TorchLearner:
         self.batching, self.notes = checked.batching, list(checked.notes)
         self._trainable = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
         self._max_grad_norm = optimizer.max_grad_norm
-        self._optimizer = torch.optim.AdamW(
-            self._trainable.values(),
-            lr=optimizer.learning_rate,
-            betas=(optimizer.beta1, optimizer.beta2),
-            weight_decay=optimizer.weight_decay,
-            fused=self._device.type in ("cpu", "cuda"),
-        )
+        self._optimizer = MasterAdamW(self._trainable, optimizer, self._device)
 
     def weights(self) -> Weights:
         """The live model; see the protocol."""
@@ -118,11 +113,8 @@ class TorchLearner:
         if policy == "current":
             yield self._model
         elif policy == "average":
-            self._swap(self._averages())
-            try:
+            with holding(self._trainable, self._averages()):
                 yield self._model
-            finally:
-                self._swap(self._averages())
         elif self._config.lora is not None:
             with self._model.disable_adapter():
                 yield self._model
@@ -132,15 +124,10 @@ class TorchLearner:
             yield self._initial
 
     def _averages(self) -> dict[str, torch.Tensor]:
-        """The running average of the weights, which begins when it is first asked for."""
+        """The running average of the weights in float32, which begins when it is first asked for."""
         if self._average is None:
-            self._average = {name: p.detach().clone() for name, p in self._trainable.items()}
+            self._average = {name: master.detach().clone() for name, master in self._optimizer.masters.items()}
         return self._average
-
-    def _swap(self, others: dict[str, torch.Tensor]) -> None:
-        """Exchanges the trained weights with others; a second call undoes it. Nothing is copied."""
-        for name, parameter in self._trainable.items():
-            parameter.data, others[name] = others[name], parameter.data
 
     def forward_backward(self, samples: Sequence[TrainingSample], normalizer: float) -> Mapping[str, float]:
         """Accumulates the gradient; see the protocol.
@@ -236,31 +223,27 @@ class TorchLearner:
 
     def optim_step(self, learning_rate: float) -> Mapping[str, float]:
         """Clips, steps and clears; a gradient that is not finite stops the run before it harms the weights."""
-        limit = float("inf") if self._max_grad_norm is None else self._max_grad_norm
-        norm = torch.nn.utils.clip_grad_norm_(self._trainable.values(), limit).item()
+        norm = self._optimizer.clip(self._max_grad_norm)
         if not np.isfinite(norm):
             raise UserError(
                 f"the gradient's norm is {norm} at optimiser step {self.version + 1}; the weights are "
                 "untouched: lower trainer.learning_rate, or clip the ratio if objective.sd.ratio=full"
             )
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.step(learning_rate)
         self.version += 1
         if self._average is not None:
             for name, average in self._average.items():
-                average.lerp_(self._trainable[name].detach(), 1.0 - self._average_decay)
+                average.lerp_(self._optimizer.masters[name].detach(), 1.0 - self._average_decay)
         return {"optim/grad_norm": norm, "optim/learning_rate": learning_rate}
 
     def save(self, path: Path) -> None:
-        """Writes trained weights, optimiser state and version; the caller makes the directory safe."""
+        """Writes trained weights in float32, optimiser state and version; the caller makes the directory safe."""
         path.mkdir(parents=True)
-        weights = {name: p.detach().cpu().contiguous() for name, p in self._trainable.items()}
+        weights = {name: w.detach().cpu().contiguous() for name, w in self._optimizer.masters.items()}
         save_file(weights, path / _WEIGHTS)
         if self._average is not None:
             save_file({name: a.cpu().contiguous() for name, a in self._average.items()}, path / _AVERAGE)
-        torch.save({"optimizer": self._optimizer.state_dict(), "version": self.version}, path / _OPTIMIZER)
+        torch.save({"optimizer": self._optimizer.state(), "version": self.version}, path / _OPTIMIZER)
 
     def load(self, path: Path) -> None:
         """Restores what `save` wrote, onto this engine's device."""
@@ -276,19 +259,23 @@ class TorchLearner:
             ) from error
         if weights.keys() != self._trainable.keys():
             raise UserError(f"{path}: its weights are of another model or of other adapters than engine.* names")
-        with torch.no_grad():
-            for name, parameter in self._trainable.items():
-                parameter.copy_(weights[name])
         self._average = None if average is None else {n: average[n].to(self._device) for n in self._trainable}
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._optimizer.load(weights, state["optimizer"])
         self.version = int(state["version"])
 
     @without_progress_bars()
     def export(self, path: Path) -> None:
-        """Writes model and tokenizer in the ordinary Hugging Face format, adapters merged."""
-        model = self._model if self._config.lora is None else merged(self._model)
+        """Writes model and tokenizer in the ordinary Hugging Face format, adapters merged, and these in `adapter/`."""
+        model = self._model
+        if self._config.lora is not None:
+            save_adapters(model, path / ADAPTER)
+            model = merged(model, self._plain_base)
         model.save_pretrained(path)
         self._tokenizer.save_pretrained(path)
+
+    def _plain_base(self) -> Any:
+        plain = self._config.model_copy(update={"quantize": None, "dtype": "float32"})
+        return load_weights(plain, torch.device("cpu"))
 
     def close(self) -> None:
         """Lets go of the model."""

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from rltf.config import RunConfig
-from rltf.engines.torch.model import first_line, pick_device, source_of
+from rltf.engines.torch.model import first_line, number_format, pick_device, source_of
 from rltf.support.errors import UserError
 
 GIB = 2**30
@@ -57,7 +57,7 @@ def memory(config: RunConfig, prompt_tokens: int) -> Memory:
         reason = first_line(error)
         raise UserError(f"engine.model={engine.model}: its config cannot be read: {reason}") from error
     text = described.get_text_config()
-    width = torch.finfo(getattr(torch, engine.dtype)).bits // 8
+    width = number_format(engine, pick_device(engine.device)).itemsize
     parameters = sum(p.numel() for p in model.parameters())
     trained = parameters
     if engine.lora is not None:

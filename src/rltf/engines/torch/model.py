@@ -16,8 +16,10 @@ from rltf.builtin import builtin_directory
 from rltf.config import PromptsConfig, TorchEngineConfig
 from rltf.config.engines import BUILTIN, SMOLLM2
 from rltf.engines.torch.adapters import add_adapters
+from rltf.engines.torch.arithmetic import measured
 from rltf.engines.torch.pretrained import gguf_directory, is_gguf, smollm2_directory
 from rltf.engines.torch.process import without_progress_bars
+from rltf.engines.torch.quantized import check_quantization, loading_options, without_packing
 from rltf.support.errors import UserError
 from rltf.support.hub import copies_alone_without_hub
 from rltf.text.renderer import Renderer
@@ -45,6 +47,13 @@ def pick_device(name: str) -> torch.device:
     if not available[name]:
         raise UserError(f"engine.device={name}: this machine has none that PyTorch can use; set engine.device=auto")
     return torch.device(name)
+
+
+def number_format(config: TorchEngineConfig, device: torch.device) -> torch.dtype:
+    """What `engine.dtype` means on a device. A run settles `auto` before it begins (`runs/defaults.py`)."""
+    name = measured(device.type).dtype if config.dtype == "auto" else config.dtype
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
 
 
 def source_of(model: str) -> str:
@@ -84,13 +93,15 @@ def _unloadable(source: str, part: str) -> str:
 @without_progress_bars()
 def load_weights(config: TorchEngineConfig, device: torch.device) -> Any:
     """The model as its source has it, without adapters, in evaluation mode (no dropout)."""
-    source = source_of(config.model)
+    check_quantization(config, device)
+    source, dtype = source_of(config.model), number_format(config, device)
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             source,
-            dtype=getattr(torch, config.dtype),
+            dtype=dtype,
             output_loading_info=True,
             trust_remote_code=config.trust_remote_code,
+            **loading_options(config, device, dtype),
         )
     except Exception as error:
         # A broken directory shows itself in as many kinds of error as there are libraries that read it.
@@ -101,6 +112,9 @@ def load_weights(config: TorchEngineConfig, device: torch.device) -> Any:
             f"engine.model={config.model}: {len(absent)} of its weights are missing or of another shape than "
             f"config.json says, such as {absent[0]}; they would be random numbers"
         )
+    if config.quantize is not None:
+        without_packing(model)
+        return model.eval()
     return model.to(device).eval()
 
 
@@ -134,28 +148,36 @@ def _copies_alone(source: str) -> AbstractContextManager[str]:
 
 def load_for_prompts(config: TorchEngineConfig, prompts: PromptsConfig) -> tuple[Renderer, int]:
     """What the prompts of a run can be checked with before weights are read: its renderer, and the longest sequence."""
-    source = source_of(config.model)
     tokenizer = load_tokenizer(config)
     renderer = _renderer(tokenizer, _stop_tokens(tokenizer, None), prompts)
     _probe(config, renderer, prompts)
-    try:
-        return renderer, _longest(AutoConfig.from_pretrained(source, trust_remote_code=config.trust_remote_code))
-    except Exception as error:
-        reason = first_line(error)
-        raise UserError(f"engine.model={config.model}: {_unloadable(source, 'config')}: {reason}") from error
+    return renderer, longest_sequence(load_description(config))
+
+
+def load_description(config: TorchEngineConfig) -> Any:
+    """The model's own config, which says what it is without its weights."""
+    source = source_of(config.model)
+    with _copies_alone(source) as missing:
+        try:
+            return AutoConfig.from_pretrained(source, trust_remote_code=config.trust_remote_code)
+        except Exception as error:
+            what = _unloadable(source, "config")
+            raise UserError(f"engine.model={config.model}: {what}: {missing or first_line(error)}") from error
 
 
 def _renderer(tokenizer: Any, stop_tokens: Sequence[int], prompts: PromptsConfig) -> Renderer:
     return Renderer(tokenizer, stop_tokens, day=prompts.day, keep_thinking=prompts.thinking == "kept")
 
 
-def _longest(config: Any) -> int:
+def longest_sequence(config: Any) -> int:
+    """Tokens, of prompt and completion, that a model of this config takes."""
     return int(getattr(config.get_text_config(), "max_position_embeddings", 1 << 30))
 
 
 def load_model(config: TorchEngineConfig, prompts: PromptsConfig | None = None) -> LoadedModel:
     """Tokenizer first, as its faults are found without reading weights; then the model and its adapters."""
     device = pick_device(config.device)
+    check_quantization(config, device)
     tokenizer = load_tokenizer(config)
     prompts = prompts or PromptsConfig()
     _probe(config, _renderer(tokenizer, _stop_tokens(tokenizer, None), prompts), prompts)
@@ -174,7 +196,7 @@ def load_model(config: TorchEngineConfig, prompts: PromptsConfig | None = None) 
         tokenizer=tokenizer,
         renderer=renderer,
         device=device,
-        max_tokens=_longest(model.config),
+        max_tokens=longest_sequence(model.config),
     )
 
 
