@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,16 @@ from test_engine import build as build_engine
 from rltf.config import LoraConfig
 from rltf.engines.base import Joined
 from rltf.engines.packing import Layout, TokenSequence
+from rltf.engines.torch import forward as forward_module
+from rltf.engines.torch import sampler as sampler_module
+from rltf.engines.torch import token_losses
 from rltf.engines.torch.batching import Batching
+from rltf.engines.torch.forward import Pass
 from rltf.engines.torch.heads import Head, find_head
+from rltf.engines.torch.learner import TorchLearner
 from rltf.engines.torch.self_check import check_batching
-from rltf.types import Query, TokenDistributions, TrainingSample
+from rltf.support.errors import UserError
+from rltf.types import Query, SamplingParams, TokenDistributions, TrainingSample
 
 
 def build(path: Path, **settings: Any) -> Joined:
@@ -181,3 +188,102 @@ def test_other_architectures_checkpoint_too(kind: str, tokenizer: Any, tmp_path:
     kept = gradient(build(tmp_path / "tiny"), samples())
     again = gradient(build(tmp_path / "tiny", gradient_checkpointing=True, logit_chunk=2), samples())
     torch.testing.assert_close(again, kept, atol=1e-4 * float(kept.abs().max()), rtol=1e-3)
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[int]:
+    """Makes a device of which memory runs out in the backward pass of more than `most` tokens; records the sizes."""
+    tried: list[int] = []
+    plain = token_losses.backward
+
+    def limited(found: Pass, kinds: Any, normalizer: float, chunk: int, totals: Any) -> None:
+        plain(found, kinds, normalizer, chunk, totals)  # It fails when a part of the gradient is there already.
+        tried.append(int(found.states_NH.shape[0]))
+        if tried[-1] > most:
+            raise error
+
+    monkeypatch.setattr("rltf.engines.torch.learner.backward", limited)
+    return tried
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 5 bytes")]
+)
+def test_a_step_that_runs_out_of_memory_is_begun_again_with_less_at_once(
+    error: Exception, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, batch = gradient(build(tiny_model), samples()), samples()
+    engine = build(tiny_model)
+    learner = inner(engine)
+    whole = learner.token_budget
+    tried = failing(monkeypatch, 12, error)
+    torch.testing.assert_close(gradient(engine, batch), expected, atol=1e-5, rtol=1e-4)
+    assert max(tried) > 12 >= tried[-1]
+    figures = engine.forward_backward(batch, 2.0)
+    assert figures["memory/micro_batch_tokens"] == learner.token_budget < whole
+    # What was accumulated before the step that failed is still there.
+    torch.testing.assert_close(both(learner), expected * 1.5, atol=1e-5, rtol=1e-4)
+    engine.save(tmp_path / "state")
+    resumed = build(tiny_model)
+    resumed.load(tmp_path / "state")
+    assert inner(resumed).token_budget == learner.token_budget
+
+
+def both(learner: TorchLearner) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in learner._trainable.values() if p.grad is not None])
+
+
+def test_one_sequence_that_is_too_large_for_the_device_is_one_clear_line(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, 0, torch.OutOfMemoryError("CUDA"))
+    with pytest.raises(UserError, match=r"not enough memory for one sequence of \d+ tokens: set engine\.gradient"):
+        build(tiny_model).forward_backward(samples(), 1.0)
+
+
+def test_another_error_of_a_pass_is_not_taken_for_a_lack_of_memory(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, 0, RuntimeError("shapes do not fit"))
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        build(tiny_model).forward_backward(samples(), 1.0)
+
+
+def test_scoring_and_sampling_go_on_with_less_at_once(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queries = [Query(prompt_tokens=prompt, completion_tokens=(12, 13)) for prompt in PROMPTS]
+    sampling, seeds = SamplingParams(max_tokens=6), list(range(len(PROMPTS)))
+    plain = build(tiny_model)
+    scores, drawn = plain.answer(queries), plain.generate(PROMPTS, 4, sampling, seeds)
+    run = forward_module.run
+
+    def limited(model: Any, **inputs: Any) -> Any:
+        if inputs["input_ids"].shape[0] > 3:
+            raise torch.OutOfMemoryError("CUDA")
+        return run(model, **inputs)
+
+    engine = build(tiny_model)
+    for module in (forward_module, sampler_module):
+        monkeypatch.setattr(module, "run", limited)
+    for found, expected in zip(engine.answer(queries), scores, strict=True):
+        np.testing.assert_allclose(found.logprobs_T, expected.logprobs_T, atol=1e-5)
+    again = engine.generate(PROMPTS, 4, sampling, seeds)
+    assert [[c.tokens for c in group] for group in again] == [[c.tokens for c in group] for group in drawn]
+
+
+def test_keys_and_values_of_grouped_heads_are_not_copied_and_the_setting_is_given_back(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four query heads read two heads of keys and values; with a mask, transformers would copy these."""
+    write_tiny("llama", tokenizer, tmp_path / "tiny")
+    seen: list[tuple[int, int]] = []
+    plain = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(query: torch.Tensor, key: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            seen.append((query.shape[1], key.shape[1]))
+        return plain(query, key, *args, **kwargs)
+
+    engine = build(tmp_path / "tiny")
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    engine.forward_backward(samples(), 1.0)
+    assert set(seen) == {(4, 2)}
+    assert "TRANSFORMERS_SDPA_FORCE_GQA" not in os.environ

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,18 +18,18 @@ from rltf.engines.base import Weights
 from rltf.engines.packing import Layout, TokenSequence, right_align, unique
 from rltf.engines.torch.adapters import ADAPTER, merged, save_adapters
 from rltf.engines.torch.forward import BoolArray, Pass, completion_pass, token_logprobs
+from rltf.engines.torch.memory import LOGITS, token_budget
 from rltf.engines.torch.model import load_model, load_weights
 from rltf.engines.torch.optimizer import MasterAdamW, holding
-from rltf.engines.torch.process import deterministic, without_progress_bars
+from rltf.engines.torch.process import deterministic, grouped_heads, without_progress_bars
+from rltf.engines.torch.room import TooLarge, give_back, room_for
 from rltf.engines.torch.self_check import check_batching
 from rltf.engines.torch.token_losses import backward, is_read, tokens_to_read
 from rltf.support.errors import UserError
 from rltf.text.renderer import Renderer
 from rltf.types import Answer, FloatArray, Policy, Query, TokenDistributions, TrainingSample
 
-_CPU_TOKEN_BUDGET, _TOKEN_BUDGET = 2_048, 16_384
-_LOGITS = 32 << 20
-"""Logits that are made at a time: 128 MiB in float32, of which a loss holds some four times as much."""
+T = TypeVar("T")
 _WEIGHTS, _AVERAGE, _OPTIMIZER = "weights.safetensors", "average.safetensors", "optimizer.pt"
 
 
@@ -50,8 +51,8 @@ class TorchLearner:
         self._initial: Any = None
         self._average: dict[str, torch.Tensor] | None = None
         self._average_decay = optimizer.average_decay
-        default_budget = _CPU_TOKEN_BUDGET if self._device.type == "cpu" else _TOKEN_BUDGET
-        self.token_budget = config.micro_batch_tokens or default_budget
+        self.token_budget = token_budget(config, self._model.config, self._device)
+        self._halved = False
         self.renderer: Renderer = loaded.renderer
         self.max_tokens = loaded.max_tokens
         self.version = 0
@@ -72,8 +73,20 @@ class TorchLearner:
         for policy in sorted({query.policy for query in queries}):
             asked = [i for i, query in enumerate(queries) if query.policy == policy]
             with self._under(policy) as model:
-                answers |= zip(asked, self._answers(model, [queries[i] for i in asked]), strict=True)
+                work = partial(self._answers, model, [queries[i] for i in asked])
+                while (found := self._fitting(work)) is None:
+                    pass
+                answers |= zip(asked, found, strict=True)
         return [answers[i] for i in range(len(queries))]
+
+    def _fitting(self, work: Callable[[], T]) -> T | None:
+        """What some passes give; None where memory ran out, and fewer tokens are to go into each from now on."""
+        try:
+            return work()
+        except TooLarge as found:
+            self.token_budget, self._halved = found.smaller(), True
+        give_back(self._device)
+        return None
 
     def _answers(self, model: Any, queries: Sequence[Query]) -> list[Answer]:
         pairs, places = unique(
@@ -83,9 +96,9 @@ class TorchLearner:
         for layout in self.batching.layouts(pairs, self.token_budget):
             lengths = [len(pairs[member].completion) for member in layout.members]
             read_BT = right_align([np.ones(length, dtype=np.bool_) for length in lengths], layout.completion_columns)
-            found = self._pass(model, layout, read_BT)
             most = max(queries[place].top for member in layout.members for place in places[member])
-            logprobs_N, top = self._read(found, most)
+            with room_for(layout):
+                logprobs_N, top = self._read(self._pass(model, layout, read_BT), most)
             start = 0
             for member, length in zip(layout.members, lengths, strict=True):
                 tokens = slice(start, start + length)
@@ -108,7 +121,7 @@ class TorchLearner:
 
     def _chunk(self) -> int:
         """For how many tokens logits are made at a time."""
-        return self._config.logit_chunk or max(1, _LOGITS // int(self._model.config.get_text_config().vocab_size))
+        return self._config.logit_chunk or max(1, LOGITS // int(self._model.config.get_text_config().vocab_size))
 
     def _read(self, found: Pass, most: int) -> tuple[FloatArray, TokenDistributions | None]:
         """Log-probabilities `[N]` of a pass's tokens, and the `most` likely tokens (or all) at each of them."""
@@ -151,8 +164,31 @@ class TorchLearner:
         """Accumulates the gradient; see the protocol.
 
         Metrics, per component c: `loss/c`, `tokens/c`; and of what the policy wrote itself `policy/entropy` and
-        `policy/sampler_gap` (mean |log pi - log pi_sampler| per token).
+        `policy/sampler_gap` (mean |log pi - log pi_sampler| per token). Where memory ran out,
+        `memory/micro_batch_tokens`: what fits into one pass; the step was begun again with that.
         """
+        # What was added before is put aside: a pass that runs out of memory leaves a part of its gradient behind.
+        before = {name: w.grad for name, w in self._optimizer.masters.items() if w.grad is not None}
+        self._optimizer.zero_grad()
+        work = partial(self._backward, samples, normalizer)
+        while (totals := self._fitting(work)) is None:
+            self._optimizer.zero_grad()
+        for name, gradient in before.items():
+            master = self._optimizer.masters[name]
+            master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+        metrics = {f"loss/{name}": totals[f"loss/{name}"] / normalizer for name in _components(samples)}
+        for sample in samples:
+            totals[f"tokens/{sample.component}"] += len(sample.completion_tokens)
+        metrics |= {f"tokens/{name}": totals[f"tokens/{name}"] for name in _components(samples)}
+        if totals["tokens sampled"]:
+            for name in ("entropy", "sampler_gap"):
+                metrics[f"policy/{name}"] = totals[f"policy/{name}"] / totals["tokens sampled"]
+        if self._halved:
+            metrics["memory/micro_batch_tokens"] = float(self.token_budget)
+        return metrics
+
+    def _backward(self, samples: Sequence[TrainingSample], normalizer: float) -> dict[str, float]:
+        """Adds the gradient of all samples, and returns sums over their tokens."""
         totals: dict[str, float] = defaultdict(float)
         read = [sample for sample in samples if is_read(sample).any()]
         sequences, places = unique(
@@ -162,16 +198,9 @@ class TorchLearner:
             # Several samples may have the same tokens: each has its own weights on the same row.
             rows = [(row, read[place]) for row, member in enumerate(layout.members) for place in places[member]]
             read_BT, kinds = tokens_to_read(layout, rows)
-            with deterministic(self._device):
+            with room_for(layout), deterministic(self._device), grouped_heads(self._device):
                 backward(self._pass(self._model, layout, read_BT), kinds, normalizer, self._chunk(), totals)
-        metrics = {f"loss/{name}": totals[f"loss/{name}"] / normalizer for name in _components(samples)}
-        for sample in samples:
-            totals[f"tokens/{sample.component}"] += len(sample.completion_tokens)
-        metrics |= {f"tokens/{name}": totals[f"tokens/{name}"] for name in _components(samples)}
-        if totals["tokens sampled"]:
-            for name in ("entropy", "sampler_gap"):
-                metrics[f"policy/{name}"] = totals[f"policy/{name}"] / totals["tokens sampled"]
-        return metrics
+        return totals
 
     def optim_step(self, learning_rate: float) -> Mapping[str, float]:
         """Clips, steps and clears; a gradient that is not finite stops the run before it harms the weights."""
@@ -195,7 +224,10 @@ class TorchLearner:
         save_file(weights, path / _WEIGHTS)
         if self._average is not None:
             save_file({name: a.cpu().contiguous() for name, a in self._average.items()}, path / _AVERAGE)
-        torch.save({"optimizer": self._optimizer.state(), "version": self.version}, path / _OPTIMIZER)
+        state = {"optimizer": self._optimizer.state(), "version": self.version}
+        # Another split into passes would round otherwise.
+        found = {"micro_batch_tokens": self.token_budget} if self._halved else {}
+        torch.save(state | found, path / _OPTIMIZER)
 
     def load(self, path: Path) -> None:
         """Restores what `save` wrote, onto this engine's device."""
@@ -214,6 +246,8 @@ class TorchLearner:
         self._average = None if average is None else {n: average[n].to(self._device) for n in self._trainable}
         self._optimizer.load(weights, state["optimizer"])
         self.version = int(state["version"])
+        if "micro_batch_tokens" in state:
+            self.token_budget, self._halved = int(state["micro_batch_tokens"]), True
 
     @without_progress_bars()
     def export(self, path: Path) -> None:
