@@ -213,7 +213,7 @@ def test_a_model_whose_weights_are_not_all_there_is_refused(tiny_model: Path, tm
 def test_gradient_checkpointing_trains_from_the_command_line(tiny_model: Path, tmp_path: Path) -> None:
     rltf(
         "train", *SMALL, f"engine.model={tiny_model}", "engine.gradient_checkpointing=true",
-        "engine.share_prefixes=false", "--run-dir", "run", cwd=tmp_path,
+        "--run-dir", "run", cwd=tmp_path,
     )  # fmt: skip
     assert (tmp_path / "run" / "summary.json").is_file()
 
@@ -326,7 +326,6 @@ def test_two_processes_cannot_work_on_one_run(tiny_model: Path, tmp_path: Path) 
         (("objective.name=rltf",), "objective.name='rltf': unknown"),
         (("objective.sd.ratio=full",), "ratio_denominator=feedback_conditioned"),
         (("rollout.early_termination=false",), "rollout.feedback_on_correct=true"),
-        (("engine.gradient_checkpointing=true",), "engine.share_prefixes=false"),
         (("engine.model=./missing",), "engine.model=./missing: no such directory"),
         (("task.name=chess",), "task.name"),
         (("task=shortest_path",), "task='shortest_path': is a section; write task.name=shortest_path"),

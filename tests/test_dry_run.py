@@ -83,15 +83,17 @@ def test_memory_knows_the_parameters_of_the_model_without_loading_it(tiny_model:
     from rltf.engines.torch.model import load_model
 
     config = load_config([], [f"engine.model={tiny_model}", "engine.device=cpu", *lora])
-    known = memory(config, prompt_tokens=20)
+    known = memory(config, question_tokens=20)
     model = load_model(config.engine).model
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert known.trained == trained
     assert known.parameters == sum(p.numel() for p in model.parameters()) - (trained if lora else 0)
     assert known.weights == 4 * (known.parameters + (trained if lora else 0))
     assert (known.gradients, known.optimizer) == (4 * trained, 8 * trained)
-    # Two layers, two heads of 16, keys and values, four bytes: 512 bytes a token; 2 x 2 x 20 + 2 x 32 tokens.
-    assert known.sampling == 256 * 144 * 512
+    # Two layers, two heads of 16, keys and values, four bytes: 512 bytes a token. The question, an attempt with
+    # feedback behind it, 40 tokens of the template around either, and the last attempt.
+    cache, logits = 256 * (60 + 32 + 100 + 32) * 512, 256 * model.config.vocab_size * 20
+    assert known.sampling == cache + logits
     assert known.peak >= known.weights + known.optimizer + known.training
 
 

@@ -148,12 +148,14 @@ def _memory(console: Console, config: RunConfig, prompt_tokens: int) -> str:
     table.add_column("", justify="right")
     share = f"{needed.parameters:,} parameters, {needed.trained:,} trained"
     for name, size in (
+        ("libraries", needed.process),
         (f"weights ({share})", needed.weights),
         ("gradients", needed.gradients),
         ("optimiser", needed.optimizer),
-        ("reference policy", needed.reference),
+        ("further policies (reference, teacher)", needed.reference),
         (f"sampling ({config.engine.decode_batch} sequences at once)", needed.sampling),
         ("training (one micro-batch)", needed.training),
+        ("kept by the allocator", needed.heap),
         ("at the peak", needed.peak),
     ):
         if size:

@@ -23,6 +23,48 @@ def prefix_cache() -> DynamicCache:
     return DynamicCache()
 
 
+class _Kept(DynamicLayer):
+    """Keeps the first states it is given. Later ones are those of a layer that is computed again for its gradient."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.keys, self.values = key_states, value_states
+        return key_states, value_states
+
+
+class _Read(DynamicLayer):
+    """Prefixes that suffix rows read from, copied when they are read: copies for one layer at a time. It does not
+    grow, so that a layer can be computed again."""
+
+    def __init__(self, kept: DynamicLayer, cluster_B: Tensor, length_B: Tensor) -> None:
+        super().__init__()
+        assert kept.keys is not None and kept.values is not None
+        self.lazy_initialization(kept.keys, kept.values)
+        self.keys, self.values = kept.keys, kept.values
+        self._cluster_B, self._length_B = cluster_B, length_B
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        keys = _spread(self.keys, self._cluster_B, self._length_B)
+        values = _spread(self.values, self._cluster_B, self._length_B)
+        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
+
+
+def kept_prefixes() -> Cache:
+    """Like `prefix_cache`, for prefixes that `read_prefixes` gives to rows which are not gone on from."""
+    return Cache(layer_class_to_replicate=_Kept)
+
+
+def read_prefixes(kept: Cache, cluster_B: Tensor, length_B: Tensor) -> Cache:
+    """A cache from which each suffix row reads its prefix row, as after `spread_prefixes`.
+
+    It is another than that of the prefixes, whose layers may yet be computed again.
+    """
+    layers = [_Read(layer, cluster_B, length_B) for layer in kept.layers if isinstance(layer, _Kept)]
+    assert len(layers) == len(kept.layers)
+    return Cache(layers=layers)
+
+
 def refuse_states(config: Any) -> None:
     """Raises `NotImplementedError` for a model with layers whose memory of a prefix cannot be cut where a row ends."""
     for layer in DynamicCache(config=config).layers:

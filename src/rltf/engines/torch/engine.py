@@ -10,6 +10,8 @@ from rltf.config import PromptsConfig, TorchEngineConfig, TrainerConfig
 from rltf.engines.base import Joined, Weights
 from rltf.engines.torch import sampler as decoding
 from rltf.engines.torch.learner import TorchLearner
+from rltf.engines.torch.room import give_back, is_out_of_memory
+from rltf.support.errors import UserError
 from rltf.types import Completion, SamplingParams, Tokens
 
 
@@ -17,8 +19,8 @@ class TorchSampler:
     """See `engines.base.Sampler`. It writes with the learner's own model: to take weights costs nothing."""
 
     def __init__(self, config: TorchEngineConfig, learner: TorchLearner) -> None:
-        self._config, self._renderer, self._token_budget = config, learner.renderer, learner.token_budget
-        self._batching = learner.batching
+        self._renderer, self._token_budget = learner.renderer, learner.token_budget
+        self._batching, self._decode_batch = learner.batching, config.decode_batch
         self.take(learner.weights())
 
     @property
@@ -37,19 +39,38 @@ class TorchSampler:
         """Samples; see the protocol."""
         if not prompts:
             return []
-        completions = decoding.generate(
-            self._model,
-            self._model.device,
-            prompts,
-            n,
-            sampling,
-            seeds,
-            stop_tokens=self._renderer.stop_tokens,
-            batching=self._batching,
-            token_budget=self._token_budget,
-            decode_batch=self._config.decode_batch,
-        )
+        while (completions := self._fitting(prompts, n, sampling, seeds)) is None:
+            self._decode_batch = max(1, self._decode_batch // 2)
+            self._token_budget = max(1, self._token_budget // 2)
+            give_back(self._model.device)
         return [[replace(completion, version=self.version) for completion in siblings] for siblings in completions]
+
+    def _fitting(
+        self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seeds: Sequence[int]
+    ) -> list[list[Completion]] | None:
+        """The completions; None where memory ran out with several sequences at once."""
+        try:
+            return decoding.generate(
+                self._model,
+                self._model.device,
+                prompts,
+                n,
+                sampling,
+                seeds,
+                stop_tokens=self._renderer.stop_tokens,
+                batching=self._batching,
+                token_budget=self._token_budget,
+                decode_batch=self._decode_batch,
+            )
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if self._decode_batch == 1:
+                raise UserError(
+                    "the device has not enough memory to sample one sequence: lower rollout.max_new_tokens, or take a "
+                    "smaller model or engine.dtype=bfloat16"
+                ) from error
+        return None
 
     def close(self) -> None:
         """Lets go of the model."""

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rltf.engines.packing import Layout
-from rltf.engines.torch.caches import prefix_cache, spread_prefixes
+from rltf.engines.torch.caches import kept_prefixes, prefix_cache, read_prefixes, spread_prefixes
+from rltf.engines.torch.heads import Head, find_head
 from rltf.types import IntArray
+
+BoolArray: TypeAlias = NDArray[np.bool_]
 
 
 def to_device(array: IntArray, device: torch.device) -> Tensor:
@@ -56,14 +63,18 @@ def forward(model: Any, layout: Layout, device: torch.device, *, keep: int, with
     Returns:
         The transformers output: `logits` of shape `[B, keep, V]`, and `past_key_values` with `with_cache`.
     """
-    past = None
+    past: Any = None
     if layout.prefix_CP.shape[1]:
-        past = prefix_cache()
+        past = prefix_cache() if with_cache else kept_prefixes()
         prefix = to_device(layout.prefix_CP, device)
         positions = torch.arange(prefix.shape[1], device=device).expand_as(prefix)
         # Padding stands on the right, where causal attention does not look: no mask is needed.
         run(model, keep=1, input_ids=prefix, position_ids=positions, past_key_values=past, use_cache=True)
-        spread_prefixes(past, to_device(layout.cluster_B, device), to_device(layout.prefix_length_B, device))
+        cluster_B, length_B = to_device(layout.cluster_B, device), to_device(layout.prefix_length_B, device)
+        if with_cache:
+            spread_prefixes(past, cluster_B, length_B)
+        else:
+            past = read_prefixes(past, cluster_B, length_B)
     return run(
         model,
         keep=keep,
@@ -75,21 +86,66 @@ def forward(model: Any, layout: Layout, device: torch.device, *, keep: int, with
     )
 
 
-def completion_logits(model: Any, layout: Layout, device: torch.device, temperature: float) -> tuple[Tensor, Tensor]:
-    """Logits that predict the completions, divided by the temperature, and the tokens they predict.
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What a pass over a layout found about some tokens of its completions. Axis N: those tokens, row by row."""
 
-    Returns:
-        Logits `[B, T, V]` in float32 and tokens `[B, T]`, both right-aligned; columns to the left of a
-        completion hold whatever stands there and must get weight 0.
+    states_NH: Tensor
+    """What the logits that predict each token are made of: last hidden states, or the logits themselves."""
+    token_N: Tensor
+    head: Head | None
+    temperature: float
+
+    def logits(self, states_NH: Tensor) -> Tensor:
+        """Logits in float32 of some of the states, divided by the temperature."""
+        logits = (states_NH if self.head is None else self.head.logits(states_NH)).float()
+        return logits if self.temperature == 1.0 else logits / self.temperature
+
+
+def completion_pass(
+    model: Any, layout: Layout, device: torch.device, temperature: float, read_BT: BoolArray, *, apart: bool
+) -> Pass:
+    """One differentiable pass; the logits are left to be made, for some tokens at a time.
+
+    Args:
+        model: a causal language model of transformers, or a PEFT wrapper of one.
+        layout: the padded arrays.
+        device: where the model lies.
+        temperature: that of the policy.
+        read_BT: which tokens are read, of the layout's `completion_columns`.
+        apart: whether the model's head may be used apart from it; otherwise all logits are there at once.
     """
     columns = layout.completion_columns
-    logits = forward(model, layout, device, keep=columns + 1).logits[:, :-1].float()
-    if temperature != 1.0:
-        logits = logits / temperature
-    return logits, to_device(layout.suffix_BL[:, layout.suffix_BL.shape[1] - columns :], device)
+    head = find_head(model) if apart else None
+    if head is None:
+        states = forward(model, layout, device, keep=columns + 1).logits
+    else:
+        with last_states(head) as found:
+            forward(model, layout, device, keep=1)
+        (states,) = found
+    states_NH = states[:, -columns - 1 : -1].flatten(0, 1)
+    tokens_BT = layout.suffix_BL[:, layout.suffix_BL.shape[1] - columns :]
+    if not read_BT.all():
+        states_NH = states_NH.index_select(0, to_device(np.flatnonzero(read_BT), device))
+    return Pass(states_NH, to_device(tokens_BT[read_BT], device), head, temperature)
+
+
+@contextmanager
+def last_states(head: Head) -> Iterator[list[Tensor]]:
+    """Within it, the last hidden states of the newest pass are the one entry of a list."""
+    found: list[Tensor] = []
+
+    def keep(module: Any, given: Any, output: Any) -> None:
+        found[:] = [output[0]]
+
+    hook = head.decoder.register_forward_hook(keep)
+    try:
+        yield found
+    finally:
+        hook.remove()
 
 
 def token_logprobs(logits: Tensor, tokens: Tensor) -> Tensor:
-    """`log softmax(logits)` at the tokens, shape `[B, T]`."""
+    """`log softmax(logits)` at the tokens: the shape of the tokens."""
     picked = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
     return picked - torch.logsumexp(logits, dim=-1)

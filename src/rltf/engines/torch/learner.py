@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from rltf.config import PromptsConfig, TorchEngineConfig, TrainerConfig
 from rltf.engines.base import Weights
-from rltf.engines.losses import TokenBatch, entropy, token_loss
 from rltf.engines.packing import Layout, TokenSequence, right_align, unique
 from rltf.engines.torch.adapters import ADAPTER, merged, save_adapters
-from rltf.engines.torch.forward import completion_logits, token_logprobs
+from rltf.engines.torch.forward import BoolArray, Pass, completion_pass, token_logprobs
+from rltf.engines.torch.memory import LOGITS, token_budget
 from rltf.engines.torch.model import load_model, load_weights
 from rltf.engines.torch.optimizer import MasterAdamW, holding
-from rltf.engines.torch.process import deterministic, without_progress_bars
+from rltf.engines.torch.process import deterministic, grouped_heads, without_progress_bars
+from rltf.engines.torch.room import TooLarge, give_back, room_for
 from rltf.engines.torch.self_check import check_batching
+from rltf.engines.torch.token_losses import backward, is_read, tokens_to_read
 from rltf.support.errors import UserError
 from rltf.text.renderer import Renderer
 from rltf.types import Answer, FloatArray, Policy, Query, TokenDistributions, TrainingSample
 
-_CPU_TOKEN_BUDGET, _TOKEN_BUDGET = 2_048, 16_384
+T = TypeVar("T")
 _WEIGHTS, _AVERAGE, _OPTIMIZER = "weights.safetensors", "average.safetensors", "optimizer.pt"
 
 
@@ -50,13 +51,13 @@ class TorchLearner:
         self._initial: Any = None
         self._average: dict[str, torch.Tensor] | None = None
         self._average_decay = optimizer.average_decay
-        default_budget = _CPU_TOKEN_BUDGET if self._device.type == "cpu" else _TOKEN_BUDGET
-        self.token_budget = config.micro_batch_tokens or default_budget
+        self.token_budget = token_budget(config, self._model.config, self._device)
+        self._halved = False
         self.renderer: Renderer = loaded.renderer
         self.max_tokens = loaded.max_tokens
         self.version = 0
         checked = check_batching(self._model, config.model, config.share_prefixes, self.max_tokens)
-        self.batching, self.notes = checked.batching, list(checked.notes)
+        self.batching, self._head_apart, self.notes = checked.batching, checked.head_apart, list(checked.notes)
         self._trainable = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
         self._max_grad_norm = optimizer.max_grad_norm
         self._optimizer = MasterAdamW(self._trainable, optimizer, self._device)
@@ -72,8 +73,20 @@ class TorchLearner:
         for policy in sorted({query.policy for query in queries}):
             asked = [i for i, query in enumerate(queries) if query.policy == policy]
             with self._under(policy) as model:
-                answers |= zip(asked, self._answers(model, [queries[i] for i in asked]), strict=True)
+                work = partial(self._answers, model, [queries[i] for i in asked])
+                while (found := self._fitting(work)) is None:
+                    pass
+                answers |= zip(asked, found, strict=True)
         return [answers[i] for i in range(len(queries))]
+
+    def _fitting(self, work: Callable[[], T]) -> T | None:
+        """What some passes give; None where memory ran out, and fewer tokens are to go into each from now on."""
+        try:
+            return work()
+        except TooLarge as found:
+            self.token_budget, self._halved = found.smaller(), True
+        give_back(self._device)
+        return None
 
     def _answers(self, model: Any, queries: Sequence[Query]) -> list[Answer]:
         pairs, places = unique(
@@ -81,31 +94,49 @@ class TorchLearner:
         )
         answers: dict[int, Answer] = {}
         for layout in self.batching.layouts(pairs, self.token_budget):
-            logits, tokens = completion_logits(model, layout, self._device, self._temperature)
-            logprobs = token_logprobs(logits, tokens).cpu().numpy()
+            lengths = [len(pairs[member].completion) for member in layout.members]
+            read_BT = right_align([np.ones(length, dtype=np.bool_) for length in lengths], layout.completion_columns)
             most = max(queries[place].top for member in layout.members for place in places[member])
-            top = self._top(logits, most) if most else None
-            for row, member in enumerate(layout.members):
-                start = logprobs.shape[1] - len(pairs[member].completion)
+            with room_for(layout):
+                logprobs_N, top = self._read(self._pass(model, layout, read_BT), most)
+            start = 0
+            for member, length in zip(layout.members, lengths, strict=True):
+                tokens = slice(start, start + length)
+                start += length
                 for place in places[member]:
                     asked = queries[place].top
                     answers[place] = Answer(
-                        logprobs_T=logprobs[row, start:].copy(),
+                        logprobs_T=logprobs_N[tokens].copy(),
                         top=None
                         if top is None or not asked
                         else TokenDistributions(
-                            tokens_TK=top.tokens_TK[row, start:, :asked].copy(),
-                            logprobs_TK=top.logprobs_TK[row, start:, :asked].copy(),
+                            tokens_TK=top.tokens_TK[tokens, :asked].copy(),
+                            logprobs_TK=top.logprobs_TK[tokens, :asked].copy(),
                         ),
                     )
         return [answers[i] for i in range(len(queries))]
 
-    @staticmethod
-    def _top(logits_BTV: torch.Tensor, k: int) -> TokenDistributions:
-        """The `k` most likely tokens, or all; arrays have a batch axis before theirs."""
-        values, tokens = logits_BTV.topk(min(k, logits_BTV.shape[-1]), dim=-1)
-        logprobs = values - torch.logsumexp(logits_BTV, dim=-1, keepdim=True)
-        return TokenDistributions(tokens_TK=tokens.cpu().numpy(), logprobs_TK=logprobs.cpu().numpy())
+    def _pass(self, model: Any, layout: Layout, read_BT: BoolArray) -> Pass:
+        return completion_pass(model, layout, self._device, self._temperature, read_BT, apart=self._head_apart)
+
+    def _chunk(self) -> int:
+        """For how many tokens logits are made at a time."""
+        return self._config.logit_chunk or max(1, LOGITS // int(self._model.config.get_text_config().vocab_size))
+
+    def _read(self, found: Pass, most: int) -> tuple[FloatArray, TokenDistributions | None]:
+        """Log-probabilities `[N]` of a pass's tokens, and the `most` likely tokens (or all) at each of them."""
+        logprobs: list[torch.Tensor] = []
+        likely: list[tuple[torch.Tensor, torch.Tensor]] = []
+        chunk = self._chunk()
+        for states_CH, token_C in zip(found.states_NH.split(chunk), found.token_N.split(chunk), strict=True):
+            logits_CV = found.logits(states_CH)
+            logprobs.append(token_logprobs(logits_CV, token_C).cpu())
+            if most:
+                values, tokens = logits_CV.topk(min(most, logits_CV.shape[-1]), dim=-1)
+                likely.append((tokens.cpu(), (values - torch.logsumexp(logits_CV, dim=-1, keepdim=True)).cpu()))
+        tops = [torch.cat(parts).numpy() for parts in zip(*likely, strict=True)]
+        top = TokenDistributions(tokens_TK=tops[0], logprobs_TK=tops[1]) if tops else None
+        return torch.cat(logprobs).numpy(), top
 
     @contextmanager
     def _under(self, policy: Policy) -> Iterator[Any]:
@@ -133,93 +164,43 @@ class TorchLearner:
         """Accumulates the gradient; see the protocol.
 
         Metrics, per component c: `loss/c`, `tokens/c`; and of what the policy wrote itself `policy/entropy` and
-        `policy/sampler_gap` (mean |log pi - log pi_sampler| per token).
+        `policy/sampler_gap` (mean |log pi - log pi_sampler| per token). Where memory ran out,
+        `memory/micro_batch_tokens`: what fits into one pass; the step was begun again with that.
         """
-        totals: dict[str, float] = defaultdict(float)
-        sequences, places = unique(
-            [TokenSequence(prompt=s.prompt_tokens, completion=s.completion_tokens) for s in samples]
-        )
-        if self._config.gradient_checkpointing:
-            # Only in training mode are activations recomputed; dropout is off in either.
-            self._model.train()
-        for layout in self.batching.layouts(sequences, self.token_budget):
-            # Several samples may have the same tokens: each has its own weights on the same row.
-            rows = [(row, samples[place]) for row, member in enumerate(layout.members) for place in places[member]]
-            with deterministic(self._device):
-                loss = self._micro_batch_loss(layout, rows, totals) / normalizer
-                loss.backward()
-        if self._config.gradient_checkpointing:
-            self._model.eval()
+        # What was added before is put aside: a pass that runs out of memory leaves a part of its gradient behind.
+        before = {name: w.grad for name, w in self._optimizer.masters.items() if w.grad is not None}
+        self._optimizer.zero_grad()
+        work = partial(self._backward, samples, normalizer)
+        while (totals := self._fitting(work)) is None:
+            self._optimizer.zero_grad()
+        for name, gradient in before.items():
+            master = self._optimizer.masters[name]
+            master.grad = gradient if master.grad is None else master.grad.add_(gradient)
         metrics = {f"loss/{name}": totals[f"loss/{name}"] / normalizer for name in _components(samples)}
+        for sample in samples:
+            totals[f"tokens/{sample.component}"] += len(sample.completion_tokens)
         metrics |= {f"tokens/{name}": totals[f"tokens/{name}"] for name in _components(samples)}
         if totals["tokens sampled"]:
             for name in ("entropy", "sampler_gap"):
                 metrics[f"policy/{name}"] = totals[f"policy/{name}"] / totals["tokens sampled"]
+        if self._halved:
+            metrics["memory/micro_batch_tokens"] = float(self.token_budget)
         return metrics
 
-    def _micro_batch_loss(
-        self, layout: Layout, rows: Sequence[tuple[int, TrainingSample]], totals: dict[str, float]
-    ) -> torch.Tensor:
-        """Summed loss of samples, each given with its row in the layout. Axis S: samples of one kind."""
-        logits, tokens = completion_logits(self._model, layout, self._device, self._temperature)
-        logprobs = token_logprobs(logits, tokens)
-        loss = logprobs.new_zeros(())
-        for kind in sorted({_kind(s) for _, s in rows}):
-            chosen = [(row, s) for row, s in rows if _kind(s) == kind]
-            samples = [sample for _, sample in chosen]
-            index_S = torch.tensor([row for row, _ in chosen], device=self._device)
-            batch = self._token_batch(samples, logprobs[index_S], logits, index_S)
-            part = token_loss(samples[0].loss, batch).sum()
-            component = samples[0].component
-            totals[f"loss/{component}"] += part.item()
-            totals[f"tokens/{component}"] += sum(len(s.completion_tokens) for s in samples)
-            loss = loss + part
-            if samples[0].sampling_logprobs is not None or samples[0].entropy_weight:
-                loss = loss - self._entropy_bonus(samples, logprobs[index_S], logits, index_S, totals)
-        return loss
-
-    def _token_batch(
-        self, samples: Sequence[TrainingSample], logprobs_ST: torch.Tensor, logits: torch.Tensor, index_S: torch.Tensor
-    ) -> TokenBatch:
-        """What the loss of samples of one kind reads."""
-        columns = logprobs_ST.shape[1]
-        batch = TokenBatch(
-            logprobs_BT=logprobs_ST,
-            weights_BT=self._aligned([s.weights for s in samples], columns),
-            old_logprobs_BT=self._aligned_or_none([s.old_logprobs for s in samples], columns),
-            clip=samples[0].clip,
+    def _backward(self, samples: Sequence[TrainingSample], normalizer: float) -> dict[str, float]:
+        """Adds the gradient of all samples, and returns sums over their tokens."""
+        totals: dict[str, float] = defaultdict(float)
+        read = [sample for sample in samples if is_read(sample).any()]
+        sequences, places = unique(
+            [TokenSequence(prompt=s.prompt_tokens, completion=s.completion_tokens) for s in read]
         )
-        targets = [s.targets for s in samples if s.targets is not None]
-        if not targets:
-            return batch
-        tokens_STK = self._aligned([t.tokens_TK for t in targets], columns)
-        normaliser_ST1 = torch.logsumexp(logits, dim=-1, keepdim=True)[index_S]
-        return replace(
-            batch,
-            target_logprobs_BTK=self._aligned([t.logprobs_TK for t in targets], columns),
-            policy_logprobs_BTK=logits[index_S].gather(-1, tokens_STK) - normaliser_ST1,
-        )
-
-    def _entropy_bonus(
-        self,
-        samples: Sequence[TrainingSample],
-        logprobs_ST: torch.Tensor,
-        logits: torch.Tensor,
-        index_S: torch.Tensor,
-        totals: dict[str, float],
-    ) -> torch.Tensor:
-        """The bonus of samples of one kind, and the figures of those among them that the policy wrote itself."""
-        columns = logprobs_ST.shape[1]
-        mask_ST = self._aligned([np.ones(len(s.completion_tokens), dtype=np.float32) for s in samples], columns)
-        weight = samples[0].entropy_weight
-        with torch.set_grad_enabled(torch.is_grad_enabled() and bool(weight)):
-            entropy_ST = entropy(logits)[index_S] * mask_ST
-        sampled_ST = self._aligned_or_none([s.sampling_logprobs for s in samples], columns)
-        if sampled_ST is not None:
-            totals["tokens sampled"] += mask_ST.sum().item()
-            totals["policy/entropy"] += entropy_ST.sum().item()
-            totals["policy/sampler_gap"] += ((logprobs_ST - sampled_ST).detach().abs() * mask_ST).sum().item()
-        return (entropy_ST * weight).sum()
+        for layout in self.batching.layouts(sequences, self.token_budget):
+            # Several samples may have the same tokens: each has its own weights on the same row.
+            rows = [(row, read[place]) for row, member in enumerate(layout.members) for place in places[member]]
+            read_BT, kinds = tokens_to_read(layout, rows)
+            with room_for(layout), deterministic(self._device), grouped_heads(self._device):
+                backward(self._pass(self._model, layout, read_BT), kinds, normalizer, self._chunk(), totals)
+        return totals
 
     def optim_step(self, learning_rate: float) -> Mapping[str, float]:
         """Clips, steps and clears; a gradient that is not finite stops the run before it harms the weights."""
@@ -243,7 +224,10 @@ class TorchLearner:
         save_file(weights, path / _WEIGHTS)
         if self._average is not None:
             save_file({name: a.cpu().contiguous() for name, a in self._average.items()}, path / _AVERAGE)
-        torch.save({"optimizer": self._optimizer.state(), "version": self.version}, path / _OPTIMIZER)
+        state = {"optimizer": self._optimizer.state(), "version": self.version}
+        # Another split into passes would round otherwise.
+        found = {"micro_batch_tokens": self.token_budget} if self._halved else {}
+        torch.save(state | found, path / _OPTIMIZER)
 
     def load(self, path: Path) -> None:
         """Restores what `save` wrote, onto this engine's device."""
@@ -262,6 +246,8 @@ class TorchLearner:
         self._average = None if average is None else {n: average[n].to(self._device) for n in self._trainable}
         self._optimizer.load(weights, state["optimizer"])
         self.version = int(state["version"])
+        if "micro_batch_tokens" in state:
+            self.token_budget, self._halved = int(state["micro_batch_tokens"]), True
 
     @without_progress_bars()
     def export(self, path: Path) -> None:
@@ -281,21 +267,6 @@ class TorchLearner:
         """Lets go of the model."""
         self._model = self._initial = self._average = None
         self._trainable = {}
-
-    def _aligned(self, rows: Sequence[NDArray[Any]], columns: int) -> torch.Tensor:
-        return torch.from_numpy(right_align(rows, columns)).to(self._device)
-
-    def _aligned_or_none(self, rows: Sequence[FloatArray | None], columns: int) -> torch.Tensor | None:
-        given = [row for row in rows if row is not None]
-        assert len(given) in (0, len(rows)), "samples of one kind agree in what they carry"
-        return self._aligned(given, columns) if given else None
-
-
-def _kind(sample: TrainingSample) -> tuple[Any, ...]:
-    """Samples of one kind go through their loss together."""
-    names = 0 if sample.targets is None else sample.targets.tokens_TK.shape[1]
-    sampled = sample.sampling_logprobs is not None
-    return (sample.loss, sample.clip, sample.component, names, sampled, sample.entropy_weight)
 
 
 def _components(samples: Sequence[TrainingSample]) -> list[str]:

@@ -17,6 +17,7 @@ from rltf.config import PromptsConfig, TorchEngineConfig
 from rltf.config.engines import BUILTIN, SMOLLM2
 from rltf.engines.torch.adapters import add_adapters
 from rltf.engines.torch.arithmetic import measured
+from rltf.engines.torch.checkpointing import checkpoint_layers
 from rltf.engines.torch.pretrained import gguf_directory, is_gguf, smollm2_directory
 from rltf.engines.torch.process import without_progress_bars
 from rltf.engines.torch.quantized import check_quantization, loading_options, without_packing
@@ -187,10 +188,9 @@ def load_model(config: TorchEngineConfig, prompts: PromptsConfig | None = None) 
         raise UserError(f"engine.model={config.model}: its tokenizer and template end no turn, so no answer could end")
     if config.lora is not None:
         model = add_adapters(model, config.lora)
-    if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
-        model.enable_input_require_grads()
-        _remove_dropout(model)
+    if config.gradient_checkpointing and not checkpoint_layers(model):
+        kind = model.config.model_type
+        raise UserError(f"engine.gradient_checkpointing: models of the kind {kind} cannot do that; set it to false")
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
@@ -229,16 +229,6 @@ def _probe_system(renderer: Renderer) -> None:
                 "prompts.system: the model's chat template leaves the system message out; remove it, and put its text "
                 "into the task's questions"
             )
-
-
-def _remove_dropout(model: Any) -> None:
-    """Recomputing activations needs training mode, in which dropout would change what is trained."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-        for name in ("attention_dropout", "dropout"):
-            if isinstance(getattr(module, name, None), float):
-                setattr(module, name, 0.0)
 
 
 def _stop_tokens(tokenizer: Any, generation: Any) -> list[int]:

@@ -5,6 +5,7 @@ A run is a guest in a notebook or a program of somebody else's.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -49,3 +50,22 @@ def deterministic(device: torch.device) -> Iterator[None]:
     finally:
         settings.fill_uninitialized_memory = filled
         torch.use_deterministic_algorithms(was, warn_only=warned)
+
+
+@contextmanager
+def grouped_heads(device: torch.device) -> Iterator[None]:
+    """Within it, attention on a CPU reads keys and values that several query heads have in common where they are.
+    transformers copies them for each head as soon as there is a mask; the numbers are the same."""
+    if device.type != "cpu":
+        yield
+        return
+    name = "TRANSFORMERS_SDPA_FORCE_GQA"
+    was = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if was is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = was

@@ -16,7 +16,8 @@ import torch
 from rltf.engines.packing import TokenSequence
 from rltf.engines.torch.batching import Batching
 from rltf.engines.torch.caches import refuse_states
-from rltf.engines.torch.forward import completion_logits, token_logprobs
+from rltf.engines.torch.forward import completion_pass, last_states, token_logprobs
+from rltf.engines.torch.heads import find_head
 from rltf.engines.torch.sampler import generate
 from rltf.support.errors import UserError
 from rltf.types import FloatArray, SamplingParams, Tokens
@@ -33,6 +34,8 @@ class Checked:
     """What the check found."""
 
     batching: Batching
+    head_apart: bool
+    """Whether the model's head may be used apart from its decoder."""
     notes: tuple[str, ...]
     """What a user should know, a line each."""
 
@@ -75,7 +78,10 @@ def check_batching(model: Any, name: str, share: bool, max_tokens: int) -> Check
             notes.append(f"prefixes are not shared, as models of the kind {kind} do not allow it: {reasons[0]}")
         if batching is Batching.EQUAL:
             notes.append(f"only sequences of equal length are batched, as a {kind} allows no padding: {reasons[-1]}")
-        return Checked(batching=batching, notes=tuple(notes))
+        apart = _head_agrees(model, prompts[0])
+        if not apart:
+            notes.append(f"logits are made for a whole micro-batch at once, as the head of a {kind} was not found")
+        return Checked(batching=batching, head_apart=apart, notes=tuple(notes))
     raise UserError(f"engine.model={name}: models of the kind {kind} cannot be sampled and trained here: {reasons[-1]}")
 
 
@@ -119,10 +125,34 @@ def _gap(model: Any, prompts: list[Tokens], batching: Batching) -> float:
         plain = [_plain(model, sequence) for sequence in sequences]
         gaps = [_mean(c.logprobs, logprobs) for (_, c), logprobs in zip(sampled, plain, strict=True)]
         for layout in batching.layouts(sequences, 1 << 20):
-            scored = token_logprobs(*completion_logits(model, layout, device, 1.0)).cpu().numpy()
+            everything = np.ones((len(layout.members), layout.completion_columns), dtype=np.bool_)
+            found = completion_pass(model, layout, device, 1.0, everything, apart=False)
+            scored = token_logprobs(found.logits(found.states_NH), found.token_N).cpu().numpy()
+            scored = scored.reshape(everything.shape)
             for row, member in enumerate(layout.members):
                 gaps.append(_mean(scored[row, -len(sequences[member].completion) :], plain[member]))
     return max(gaps)
+
+
+@torch.no_grad()
+def _head_agrees(model: Any, prompt: Tokens) -> bool:
+    """Whether decoder and head, one after the other, make the model's own logits."""
+    try:
+        head = find_head(model)
+        if head is None:
+            return False
+        with last_states(head) as found:
+            whole_LV = model(input_ids=torch.tensor([prompt], device=model.device)).logits[0].float()
+        parts_LV = head.logits(found[0][0]).float()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:
+        # An architecture whose parts do not fit together says so in an error of its own.
+        return False
+    if parts_LV.shape != whole_LV.shape:
+        return False
+    off = float((parts_LV.log_softmax(-1) - whole_LV.log_softmax(-1)).abs().mean())
+    return off <= _MOST_OFF[model.dtype]
 
 
 def _plain(model: Any, sequence: TokenSequence) -> FloatArray:
