@@ -308,9 +308,9 @@ def test_the_words_say_why_a_run_collapsed() -> None:
     alarms = [{"step": 26, "until": 30, "reason": "accuracy of first attempts has fallen from 80 % to 38 %"}]
     (words,) = [line for line in said(metrics=rows, alarms=alarms) if "Alarm" in line]
     assert words.startswith("bad: Alarm at step 26: accuracy of first attempts has fallen from 80 % to 38 %.")
-    assert "From the best stretch (steps 1 to 10) to the alarm" in words
-    assert "attempts without a readable answer 0% to 54%" in words
-    assert "entropy 0.5 to 2.6" in words
+    assert "From the best stretch (steps 1 to 3) to the alarm" in words
+    assert "attempts without a readable answer 0% to 90%" in words
+    assert "entropy 0.5 to 4" in words
 
 
 def test_the_words_say_where_feedback_helped_and_where_not() -> None:

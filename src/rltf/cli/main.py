@@ -105,6 +105,19 @@ def report(
 
 
 @app.command()
+def watch(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs that are under way, or finished.")],
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of the page, on this machine; by default a free one.")
+    ] = 0,
+) -> None:
+    """Serve the same page on this machine, following a run that is under way; write feedback on what you see."""
+    from rltf.cli.watch import watch_command
+
+    watch_command(runs, port)
+
+
+@app.command()
 def compare(
     arguments: Annotated[
         list[str],

@@ -47,6 +47,11 @@ def assembled(runs: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any] |
     }
 
 
+def runs_of(paths: Sequence[Path]) -> list[RunDir]:
+    """The runs that are meant. Raises `UserError` where a path is no run."""
+    return _found(paths)[0]
+
+
 def _found(paths: Sequence[Path]) -> tuple[list[RunDir], dict[str, Any] | None]:
     """The runs meant, and the outcome of the comparison where one was named alone."""
     runs: list[RunDir] = []

@@ -9,13 +9,14 @@ import numpy as np
 
 from rltf.config import RunConfig
 from rltf.report.tally import THIRDS, Kind, Tally
-from rltf.rollouts.monitors import WINDOW
 from rltf.rollouts.records import EvaluationRecord
 
 Tone = Literal["good", "bad", "note"]
 _MANY_REPEATED = 0.2
 _MANY_SILENT = 0.5
 _MANY_TOLD = 0.02
+_STRETCH = 3
+"""Steps over which figures are averaged to say what moved before an alarm."""
 _FEWEST = 30
 """Attempts under which a share of them says little."""
 _SIGNS = {
@@ -89,7 +90,7 @@ def _collapse(metrics: Sequence[Mapping[str, float]], alarms: Sequence[Mapping[s
     alarm = alarms[0]
     end = next(i for i, row in enumerate(metrics) if row["step"] == alarm["step"]) + 1
     accuracy = [row.get("accuracy/first_turn", 0.0) for row in metrics[:end]]
-    width = min(WINDOW, end)
+    width = min(_STRETCH, end)
     means = np.convolve(accuracy, np.ones(width) / width, mode="valid")
     best = int(np.argmax(means))
     then, now = metrics[best : best + width], metrics[end - width : end]

@@ -18,9 +18,9 @@ const faint = (rgb, share) => rgb.replace(/^rgba?\(([^)]*)\)$/, (_, inner) => `r
 /**
  * Curves over a common axis.
  * `series`: {label, colour: index, dash, dots, points: [[x, y, half]]}; `half` is half an interval, or null.
- * `marks`: {x, label} of moments that are marked by a line.
+ * `marks`: {x, label} of moments that are marked by a line. `until`: where the axis ends at the least.
  */
-function lineChart({ title, note, xLabel, series, share = false, marks = [], height = 240, labelled = true }) {
+function lineChart({ title, note, xLabel, series, share = false, marks = [], height = 240, until = null }) {
   const alive = series.filter((each) => each.points.length);
   if (!alive.length) return null;
   const plot = el("div", { class: "plot" });
@@ -34,7 +34,7 @@ function lineChart({ title, note, xLabel, series, share = false, marks = [], hei
   const legend = el("ul", { class: "legend", "aria-label": `Curves of ${title}` }, ...buttons.map(({ button }) => el("li", {}, button)));
   const figure = el("figure", { class: "card" },
     el("figcaption", {}, el("h3", {}, title), note ? el("span", { class: "soft" }, note) : null),
-    plot, labelled && alive.length > 1 ? legend : null, values);
+    plot, alive.length > 1 ? legend : null, values);
   plot.setAttribute("role", "img");
   plot.setAttribute("aria-label", `${title}: ${alive.map((each) => {
     const last = each.points[each.points.length - 1];
@@ -78,7 +78,7 @@ function lineChart({ title, note, xLabel, series, share = false, marks = [], hei
       width: plot.clientWidth, height,
       legend: { show: false },
       cursor: { y: false, points: { size: 6 }, drag: { x: true, y: false } },
-      scales: { x: { time: false }, y: { range: share ? [0, 1] : (_, low, high) => spread(low, high) } },
+      scales: { x: { time: false, range: (_, low, high) => (low === null ? [0, 1] : [low, Math.max(high, until ?? high, low + 1e-9)]) }, y: { range: share ? [0, 1] : (_, low, high) => spread(low, high) } },
       axes: [
         { ...axis, label: xLabel, labelSize: 20, labelFont: axis.font, size: 34, values: (_, ticks) => ticks.map(short) },
         { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => (share ? `${Math.round(100 * tick)} %` : short(tick))) },

@@ -1,6 +1,7 @@
 "use strict";
 // The parts above the rollouts: in words, learning, feedback, health, settings, the same problem before and after.
 
+let overview = null; // The one on this page.
 const AXES = { rollouts: "rollouts", tokens: "tokens sampled", step: "steps" };
 
 class Overview {
@@ -15,6 +16,14 @@ class Overview {
 
   get several() { return this.data.runs.length > 1; }
   get current() { return this.data.runs[this.run]; }
+
+  /** Newer data of the same runs. */
+  update(data) {
+    this.data = data;
+    this.updating = true;
+    this.draw();
+    this.updating = false;
+  }
 
   draw() {
     const { title, runs } = this.data;
@@ -32,6 +41,7 @@ class Overview {
   }
 
   drawRunChoice() {
+    if (at("runs").contains(document.activeElement)) return;
     const choice = el("select", { id: "run-choice" }, ...this.data.runs.map((run, i) => el("option", { value: String(i) }, shownText(run.name))));
     choice.value = String(this.run);
     choice.addEventListener("change", () => { this.run = Number(choice.value); this.drawRun(); this.show(this.run, null); });
@@ -169,7 +179,7 @@ class Overview {
       const holders = runs.filter((run) => run.health.curves[name]);
       const meaning = holders[0].health.curves[name].meaning;
       return lineChart({
-        title: meaning[0].toUpperCase() + meaning.slice(1), note: name, xLabel: "steps", height: 170,
+        title: meaning[0].toUpperCase() + meaning.slice(1), note: name, xLabel: "steps", height: 170, until: Math.max(...runs.map((run) => run.done)),
         series: runs.map((run, i) => ({ label: run.name, colour: i % COLOURS, points: (run.health.curves[name]?.values ?? []).map((value, k) => [run.health.step[k], value, null]).filter((point) => point[1] !== null) })),
         marks: this.several ? [] : runs[0].alarms.map(({ step }) => ({ x: step, label: "alarm" })),
       });
@@ -222,7 +232,12 @@ class Overview {
 
 const add = (a, b) => a + b;
 const at = (id) => document.getElementById(id);
-const put = (id, ...children) => at(id).querySelector(".body").replaceChildren(...children.filter((child) => child !== null && child !== undefined));
+/** Fills a part of the page. With newer data, a part in which somebody is at work is left as it is. */
+function put(id, ...children) {
+  const body = at(id).querySelector(".body");
+  if (overview?.updating && body.contains(document.activeElement)) return;
+  body.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
+}
 const fileLink = (path, name) => `file://${path.split("/").map(encodeURIComponent).join("/")}/${name}`;
 
 function act(label, run, name) {

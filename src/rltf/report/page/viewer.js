@@ -12,8 +12,10 @@ const NOTABLE = {
 const CHANGES = { rose: "reward rose", fell: "reward fell", same: "reward stayed", none: "one attempt alone" };
 
 class Viewer {
-  constructor(data) {
+  /** `annotate(run, group, rollout)`: where feedback can be written. */
+  constructor(data, annotate) {
     this.data = data;
+    this.annotate = annotate;
     this.run = 0;
     this.page = 0;
     this.colourBy = "weight";
@@ -58,16 +60,7 @@ class Viewer {
   /** Opens a run; with a filter, sets it and goes to the viewer. */
   open(run, filter) {
     this.run = run;
-    this.rows = this.current.groups.flatMap((group) => group.rollouts.map((rollout) => ({ group, rollout })));
-    for (const row of this.rows) row.search = searchable(row);
-    const options = (control, any, pairs) => { const was = control.value; control.replaceChildren(el("option", { value: "" }, any), ...pairs.map(([value, label]) => el("option", { value }, shownText(label)))); control.value = was; if (control.selectedIndex < 0) control.value = ""; };
-    const known = (pick) => [...new Set(this.rows.flatMap(pick))].filter((value) => value !== undefined).sort();
-    const same = (values) => values.map((value) => [value, value]);
-    options(this.fields.task, "any", same(known(({ group }) => [group.task])));
-    options(this.fields.outcome, "any", Object.entries(OUTCOMES).map(([name, [sign, words]]) => [name, `${sign} ${words}`]));
-    options(this.fields.change, "any", Object.entries(CHANGES));
-    options(this.fields.source, "any", same(known(({ rollout }) => rollout.turns.map((turn) => turn.feedback?.source))));
-    options(this.fields.notable, "any", known(({ group }) => group.notable ?? []).map((name) => [name, NOTABLE[name] ?? name]));
+    this.load();
     if (filter) {
       this.clear();
       for (const [name, value] of Object.entries(filter)) {
@@ -78,6 +71,29 @@ class Viewer {
     this.filter();
     if (filter && filter.step && !this.found.length) { this.fields.from.value = String(Math.max(1, Number(filter.step) - 10)); this.filter(); }
     if (filter) { at("viewer").scrollIntoView(); at("viewer").focus({ preventScroll: true }); }
+  }
+
+  /** The rollouts of the run, and what can be chosen among them. */
+  load() {
+    this.rows = this.current.groups.flatMap((group) => group.rollouts.map((rollout, i) => ({ group, rollout, key: `${this.run}.${group.step}.${group.group}.${i}` })));
+    for (const row of this.rows) row.search = searchable(row);
+    const options = (control, any, pairs) => { const was = control.value; control.replaceChildren(el("option", { value: "" }, any), ...pairs.map(([value, label]) => el("option", { value }, shownText(label)))); control.value = was; if (control.selectedIndex < 0) control.value = ""; };
+    const known = (pick) => [...new Set(this.rows.flatMap(pick))].filter((value) => value !== undefined).sort();
+    const same = (values) => values.map((value) => [value, value]);
+    options(this.fields.task, "any", same(known(({ group }) => [group.task])));
+    options(this.fields.outcome, "any", Object.entries(OUTCOMES).map(([name, [sign, words]]) => [name, `${sign} ${words}`]));
+    options(this.fields.change, "any", Object.entries(CHANGES));
+    options(this.fields.source, "any", same(known(({ rollout }) => rollout.turns.map((turn) => turn.feedback?.source))));
+    options(this.fields.notable, "any", known(({ group }) => group.notable ?? []).map((name) => [name, NOTABLE[name] ?? name]));
+  }
+
+  /** Newer data of the same runs; what is being read stays. */
+  update(data) {
+    this.data = data;
+    this.load();
+    const focused = this.items.contains(document.activeElement);
+    this.filter(true);
+    if (focused) this.items.querySelector('[aria-current="true"]')?.focus();
   }
 
   clear() { for (const control of Object.values(this.fields)) { if (control.type === "checkbox") control.checked = false; else control.value = ""; } }
@@ -99,9 +115,10 @@ class Viewer {
       && (!words || (pattern ? pattern.test(search) : search.includes(words))));
     const { rollouts_shown: shown, tally } = this.current;
     this.tally.textContent = `${count(this.found.length)} of ${count(shown)} rollouts on this page; the run has ${count(tally.rollouts)}, all in rollouts.jsonl`;
-    const at_ = this.found.findIndex((row) => this.chosen && row.group.step === this.chosen.group.step && row.group.group === this.chosen.group.group && row.rollout === this.chosen.rollout);
-    if (keep && at_ >= 0) return this.list(at_);
-    this.select(at_ >= 0 ? at_ : 0);
+    const same = this.found.findIndex((row) => row.key === this.chosen?.key);
+    if (!keep || !this.chosen) return this.select(Math.max(0, same));
+    this.index = same;
+    this.list(same);
   }
 
   /** Draws the page of the list that an item is on. */
@@ -169,7 +186,7 @@ class Viewer {
     this.detail.replaceChildren(
       el("div", { class: "card" },
         el("div", { class: "head" }, el("h3", {}, shownText(`Step ${group.step}, ${group.task} problem ${group.problem}${rollout.i === undefined ? "" : `, rollout ${rollout.i + 1} of ${group.rollouts.length}`}`)),
-          el("span", { class: "row" }, step("‹", "previous rollout", () => this.move(-1)), step("›", "next rollout", () => this.move(1)))),
+          el("span", { class: "row" }, this.annotate && rollout.outcome !== "right" && rollout.turns.length ? act("Write feedback", () => this.annotate(this.run, group, rollout)) : null, step("‹", "previous rollout", () => this.move(-1)), step("›", "next rollout", () => this.move(1)))),
         el("p", {}, el("span", { class: `mark m-${rollout.outcome}` }, `${sign} `), words, el("span", { class: "soft" }, ` (ended: ${rollout.status.replaceAll("_", " ")})`),
           ...(group.notable ?? []).map((name) => el("span", { class: "chip" }, NOTABLE[name] ?? name))),
         this.siblings(group, rollout), this.visits(group)),
@@ -197,9 +214,10 @@ class Viewer {
   }
 
   goTo(group, rollout) {
-    const same = () => this.found.findIndex((row) => row.group === group && row.rollout === rollout);
-    if (same() < 0) { this.clear(); this.chosen = { group, rollout }; this.filter(); }
-    this.select(same());
+    const same = (row) => row.group.step === group.step && row.group.group === group.group && row.rollout.i === rollout.i;
+    // A filter may keep it out of the list.
+    if (!this.found.some(same)) { this.clear(); this.filter(true); }
+    this.select(this.found.findIndex(same));
   }
 
   /** The same problem at other steps of the run. */
