@@ -23,7 +23,7 @@ from rltf.report.findings import findings
 from rltf.report.groups import grouped
 from rltf.report.page import embedded, page
 from rltf.report.reading import Follower, Shrunk
-from rltf.report.settings import differing, flat_settings
+from rltf.report.settings import differing, flat_settings, not_default
 from rltf.report.shown import clipped, notable, shown_samples
 from rltf.report.tally import BINS, Tally, outcome
 from rltf.rollouts.records import FeedbackRecord, GroupSamples, RolloutRecord
@@ -275,6 +275,8 @@ def test_older_runs_have_a_page(run: Path) -> None:
 def test_runs_differ_in_what_they_differ() -> None:
     assert differing([{"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "4"}]) == ["b", "c"]
     flat = flat_settings(RunConfig())
+    assert not_default(flat) == {}
+    assert not_default(flat | {"seed": "3", "task.own": "x"}) == {"seed": "0", "task.own": "none such"}
     assert (flat["seed"], flat["objective.name"], flat["evaluation.judge"]) == ("0", "rltf_sd", "none")
 
 
@@ -320,13 +322,30 @@ def test_the_words_say_where_feedback_helped_and_where_not() -> None:
     records = [one(WRONG, RIGHT, index=i) for i in range(40)] + [one(vague, WRONG, index=40 + i) for i in range(40)]
     records += [one(told, WRONG, index=80), one(failed, index=81)]
     lines = said(tally=tally_of(*records))
-    assert "good: In training, 50.0 % of 80 wrong first attempts were right after feedback." in lines
+    assert any(line.startswith("good: In training, 50.0 % of 80 wrong first attempts") for line in lines)
     assert "bad: Right attempts that became wrong after feedback: 1." in lines
     assert any(
         line.startswith("bad: Failures of feedback: 1, beside 122 that were given (timeout 1).") for line in lines
     )
     assert any("50.0 %" not in line and "“Hm.” helped least: 0.0 % of 40" in line for line in lines)
     assert any(line.startswith("bad: 49.4 % of the revisions say again what the attempt had said") for line in lines)
+
+
+def test_feedback_is_held_against_trying_again_without_any() -> None:
+    def helped(fixed: int) -> str:
+        """Ten groups with a right first attempt and three wrong ones, of which so many in all were mended."""
+        left, records = fixed, []
+        for group in range(10):
+            records.append(one(RIGHT, group=group, index=0))
+            for index in (1, 2, 3):
+                records.append(one(WRONG, RIGHT if left > 0 else WRONG, group=group, index=index))
+                left -= 1
+        return next(line for line in said(tally=tally_of(*records)) if "In training" in line)
+
+    assert "which saw no feedback, 33.3 % were right" in helped(20)
+    assert helped(20).startswith("good: ")
+    assert helped(10).startswith("bad: ")
+    assert helped(10).endswith("this feedback helped no more than trying again.")
 
 
 def test_the_command_makes_a_page_of_a_run_of_several_and_of_none(tiny_model: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from rltf.config.load import config_from_json
 from rltf.report.findings import findings
 from rltf.report.groups import Group, grouped
 from rltf.report.reading import Follower
-from rltf.report.settings import flat_settings
+from rltf.report.settings import flat_settings, not_default
 from rltf.report.shown import Shown, clipped, shown_messages, shown_rollout
 from rltf.report.tally import BINS, Tally
 from rltf.rollouts.monitors import collapse
@@ -29,6 +29,7 @@ HEALTH = {
     "group/without_signal": "share of groups that trained nothing",
     "rollout/malformed": "share of attempts without a readable answer",
     "optim/grad_norm": "norm of the gradient",
+    "optim/learning_rate": "learning rate",
     "reward/first_turn": "mean reward of first attempts",
     "policy/kl_to_initial": "divergence from the policy before training, nats per token",
     "feedback/failed": "failed feedback per step",
@@ -79,6 +80,7 @@ class Digest:
         tally = self._tally.figures()
         done = int(self.metrics[-1]["step"]) if self.metrics else 0
         alarms = self._alarms()
+        settings = flat_settings(self.config)
         return {
             "name": self.run.path.resolve().name,
             "path": str(self.run.path.resolve()),
@@ -97,7 +99,8 @@ class Digest:
             "evaluations": self._evaluation_points(),
             "examples": self._examples(),
             "cost": self._cost(summary),
-            "settings": flat_settings(self.config),
+            "settings": settings,
+            "not_default": not_default(settings),
             "groups": groups,
             "rollouts_shown": sum(len(group["rollouts"]) for group in groups),
         }

@@ -118,7 +118,15 @@ def _feedback_helped(tally: Tally) -> list[dict[str, Any]]:
     text = f"In training, {_percent(fixed / revised)} of {revised:,} wrong first attempts were right after feedback"
     if len(parts) == THIRDS:
         text += f" (by thirds of the run: {', '.join(parts)})"
-    found = [_say("good" if fixed else "bad", text + ".", outcome="fixed")]
+    text += "."
+    helps = fixed > 0
+    if tally.compared:
+        # First attempts of the same group at the same problem: what trying again without feedback gives.
+        again, after = tally.siblings_right / tally.compared, tally.compared_fixed / tally.compared
+        text += f" Of their siblings' first attempts, which saw no feedback, {_percent(again)} were right"
+        helps = after > again
+        text += "." if helps else ": this feedback helped no more than trying again."
+    found = [_say("good" if helps else "bad", text, outcome="fixed")]
     spoiled = sum(counts["spoiled"] for counts in tally.outcomes)
     if spoiled:
         found.append(_say("bad", f"Right attempts that became wrong after feedback: {spoiled:,}.", outcome="spoiled"))

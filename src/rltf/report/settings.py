@@ -26,6 +26,12 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
         yield sound(name), sound(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")
 
 
+def not_default(settings: Mapping[str, str]) -> dict[str, str]:
+    """The names of the settings that are not those of the main job, which are the defaults, with what it has there."""
+    defaults = flat_settings(RunConfig())
+    return {name: defaults.get(name, "none such") for name, value in settings.items() if defaults.get(name) != value}
+
+
 def differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
     """The names of the settings in which runs differ; those that a run does not have differ too."""
     names = dict.fromkeys(name for each in settings for name in each)

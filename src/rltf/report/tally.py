@@ -139,6 +139,12 @@ class Tally:
     repeated: int = 0
     """Revisions that say again what the attempt had said."""
     revised: int = 0
+    compared: int = 0
+    """Wrong first attempts that were revised and have siblings."""
+    compared_fixed: int = 0
+    siblings_right: float = 0.0
+    """Sum over these of the share of right first attempts among their siblings: what trying again without feedback
+    would have given."""
 
     def bin(self, step: int) -> int:
         """The stretch that a step is of."""
@@ -150,6 +156,7 @@ class Tally:
         third = min(THIRDS - 1, (group.step - 1) * THIRDS // max(1, self.steps))
         scored = [record for record in group.rollouts if record.turns]
         self.rollouts += len(scored)
+        self._siblings(scored)
         if not self.logged:
             self.first[place].add([record.turns[0].score.correct for record in scored])
         self.later[place].add([turn.score.correct for record in scored for turn in record.turns[1:]])
@@ -162,6 +169,14 @@ class Tally:
                 cause = record.failure.cause or "other"
                 self.unscored[cause] += 1
                 self.failures.setdefault(cause, (record.failure.failure or "")[:_LONGEST_WORDING])
+
+    def _siblings(self, scored: Sequence[RolloutRecord]) -> None:
+        right = sum(record.turns[0].score.correct for record in scored)
+        for record in scored if len(scored) > 1 and not self.logged else ():
+            if len(record.turns) > 1 and not record.turns[0].score.correct:
+                self.compared += 1
+                self.compared_fixed += record.turns[-1].score.correct
+                self.siblings_right += right / (len(scored) - 1)
 
     def _kinds(self, record: RolloutRecord, third: int) -> None:
         kinds = [
@@ -224,6 +239,7 @@ class Tally:
                 "told_answer": self.told_answer,
                 "repeated": self.repeated,
                 "revised": self.revised,
+                "siblings_right": _round(self.siblings_right / self.compared) if self.compared else None,
                 "causes": dict(self.causes.most_common()),
                 "unscored": dict(self.unscored.most_common()),
                 "failures": self.failures,

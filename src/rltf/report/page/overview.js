@@ -118,13 +118,13 @@ class Overview {
     return el("div", {}, el("div", { class: "card" }, el("h3", {}, "Arms after training"),
       wide(table(head, rows, head.map((_, i) => i).slice(1)), "Arms after training"),
       el("p", { class: "soft small" }, `On ${this.data.comparison.test_problems} test problems: mean over seeds ± half its 95 % interval (Student's t). Differences are paired by seed, in points.`)),
-    el("p"), el("div", { class: "grid" }, ...charts), el("p"), el("h3", {}, "Each run"));
+    el("p"), el("div", { class: "grid" }, ...charts), el("h3", {}, "Each run"));
   }
 
   drawFeedback() {
     const run = this.current, { tally, cost } = run;
     const bars = outcomeBars({ title: "How rollouts went", note: "attempt and revision together, over the training", outcomes: tally.outcomes, ends: run.axis.rollouts, xLabel: "rollouts" });
-    put("helped", bars, el("p"), el("div", { class: "grid" }, this.kinds(tally), this.mistakes(tally), this.wordings(tally), this.failures(tally, cost)));
+    put("helped", bars, el("div", { class: "grid" }, this.kinds(tally), this.mistakes(tally), this.wordings(tally), this.failures(tally, cost)));
   }
 
   kinds({ kinds }) {
@@ -151,6 +151,7 @@ class Overview {
     const like = feedback.wordings.map((each) => row(each.words, each, true));
     return el("div", { class: "card" }, el("h3", {}, "By feedback"),
       wide(table(["source", "given", "revisions that are right"], rows, [1, 2]), "Feedback by source"),
+      feedback.siblings_right === null ? null : el("p", { class: "small soft" }, `For comparison, trying again without feedback: of the first attempts of their siblings at the same problems ${percent(feedback.siblings_right)} were right.`),
       like.length ? el("h4", {}, "By how it begins (# is a number)") : null,
       like.length ? wide(table(["feedback", "given", "revisions that are right"], like, [1, 2]), "Feedback by its beginning") : null);
   }
@@ -188,7 +189,7 @@ class Overview {
     const list = alarms.length
       ? el("div", { class: "card" }, el("h3", { class: "bad" }, "Alarms"), wide(table(["run", "steps", "reason"], alarms), "Alarms"))
       : el("p", { class: "soft" }, "No alarm was raised.");
-    put("health", list, el("p"), el("div", { class: "grid small-charts" }, ...charts));
+    put("health", list, el("div", { class: "grid small-charts" }, ...charts));
   }
 
   drawSettings() {
@@ -198,6 +199,11 @@ class Overview {
       const rows = differing.map((name) => [name, ...runs.map((run) => run.settings[name] ?? "–")]);
       parts.push(el("div", { class: "card" }, el("h3", {}, "How the runs differ"), rows.length
         ? wide(table(["setting", ...runs.map((run) => run.name)], rows), "Settings that differ") : el("p", {}, "In no setting.")));
+    }
+    else {
+      const rows = Object.entries(runs[0].not_default).map(([name, usual]) => [name, runs[0].settings[name], usual]);
+      parts.push(el("div", { class: "card" }, el("h3", {}, "What is not the default"), rows.length
+        ? wide(table(["setting", "here", "by default"], rows), "Settings that are not the default") : el("p", {}, "Nothing: this is the main job.")));
     }
     const all = runs.map((run) => el("details", {}, el("summary", {}, shownText(`All settings${this.several ? ` of ${run.name}` : ""}`)),
       el("p", { class: "soft small" }, "The records lie in ", el("code", {}, shownText(run.path)), ": ",
