@@ -115,10 +115,10 @@ class Overview {
       ...seeds.map((seed) => percent(after.first_turn.seeds[seed])), ...["rollouts", "tokens", "feedback_calls", "seconds"].map((name) => count(cost[name]))]);
     const charts = [["first_turn", "First attempts, by arm"], ["second_turn", "Attempts after feedback, by arm"]].map(([name, title]) =>
       lineChart({ title, note: `validation problems; mean and 95 % interval over ${seeds.length} seeds`, xLabel: "rollouts", share: true, series: figure(name) })).filter(Boolean);
-    return el("div", {}, el("div", { class: "card" }, el("h3", {}, "Arms after training"),
+    return el("div", { class: "stack" }, el("div", { class: "card" }, el("h3", {}, "Arms after training"),
       wide(table(head, rows, head.map((_, i) => i).slice(1)), "Arms after training"),
       el("p", { class: "soft small" }, `On ${this.data.comparison.test_problems} test problems: mean over seeds ± half its 95 % interval (Student's t). Differences are paired by seed, in points.`)),
-    el("p"), el("div", { class: "grid" }, ...charts), el("h3", {}, "Each run"));
+    el("div", { class: "grid" }, ...charts), el("h3", {}, "Each run"));
   }
 
   drawFeedback() {
