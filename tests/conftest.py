@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import chromium
 from helpers import builtin_tokenizer, chatml_tokenizer
 from hypothesis import settings
 
@@ -34,6 +36,13 @@ def renderer(tokenizer: Any) -> Renderer:
 @pytest.fixture(scope="session")
 def chatml() -> Any:
     return chatml_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Headless Chromium; the tests of a file share it."""
+    with chromium(tmp_path_factory.mktemp("browser") / "profile") as driver:
+        yield driver
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ BASE = (
 # Each field's change, which is a run's only difference from its base.
 CHANGES: dict[str, str] = {
     "seed": "1",
+    "records.tokens": "20",
     "task.name": "shortest_path",
     "task.min_side": "3",
     "task.max_side": "5",
@@ -392,7 +393,10 @@ def train(path: Path, model: Path, overrides: tuple[str, ...]) -> dict[str, Any]
     summary = build_trainer(
         config, run_dir=RunDir.create(path), engine=engine, task=task, endpoints=Endpoints(), observer=Observer()
     ).run()
-    files = {name: (path / name).read_bytes() for name in ("metrics.jsonl", "rollouts.jsonl", "evaluations.jsonl")}
+    files = {
+        name: (path / name).read_bytes()
+        for name in ("metrics.jsonl", "rollouts.jsonl", "samples.jsonl", "evaluations.jsonl")
+    }
     files["model"] = (path / "model" / "model.safetensors").read_bytes()
     files["summary"] = repr(dataclasses.replace(summary, seconds=0.0)).encode()
     files["best"] = b"kept" if (path / "best" / "model.safetensors").is_file() else b"not kept"

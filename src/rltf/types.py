@@ -308,6 +308,12 @@ class TrainingSample:
     engine measures entropy and the gap between sampler and trainer on these samples."""
     entropy_weight: float = 0.0
     """Bonus per token for the policy's entropy, on the completion's tokens."""
+    value: float | None = None
+    """What the weights rest on, such as the attempt's return, before a baseline is taken from it: for the record."""
+    baseline: float | None = None
+    """What `value` is compared with: for the record."""
+    teacher_logprobs: FloatArray | None = None
+    """Log-probabilities of the completion under the prompt that the teacher reads, shape `[T]`: for the record."""
     component: str
     """Which term of the objective this is, such as `policy` or `distillation`, for metrics and records."""
     rollout: int

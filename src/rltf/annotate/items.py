@@ -101,11 +101,23 @@ class Desk:
         """Lets go of the file."""
         self._file.close()
 
-    def next(self, annotator: str) -> Item | None:
-        """What this person is to read now: the same again until it is saved or skipped; None if nothing is left."""
+    def add(self, item: Item) -> None:
+        """One more item, if it is not among them."""
+        with self._lock:
+            self._items.setdefault(item.key, item)
+
+    def next(self, annotator: str, wanted: str = "") -> Item | None:
+        """What this person is to read now: the same again until it is saved or skipped; None if nothing is left.
+
+        `wanted`: the key of an item that they asked for; it comes first if nobody has it or has done it.
+        """
         with self._lock:
             done = {line["item"] for line in self._lines}
             now = self._clock()
+            holder, _ = self._leases.get(wanted, (annotator, 0.0))
+            if wanted in self._items and wanted not in done and holder == annotator:
+                self._leases = {key: lease for key, lease in self._leases.items() if lease[0] != annotator}
+                self._leases[wanted] = (annotator, now)
             for key, (holder, since) in list(self._leases.items()):
                 if holder != annotator and now - since > LEASE_SECONDS:
                     del self._leases[key]

@@ -47,7 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
         if address.path == "/":
             self._page()
         elif address.path == "/item":
-            self._item(query.get("annotator", ""))
+            self._item(query.get("annotator", ""), query.get("item", ""))
         else:
             self._answer(404, {"error": "there is no such page"})
 
@@ -116,8 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return body
 
-    def _item(self, annotator: str) -> None:
-        self._answer(200, self._record(self.server.desk.next(annotator), annotator))
+    def _item(self, annotator: str, wanted: str = "") -> None:
+        self._answer(200, self._record(self.server.desk.next(annotator, wanted), annotator))
 
     def _record(self, item: Item | None, annotator: str, text: str = "") -> dict[str, Any]:
         progress = self.server.desk.progress(annotator)

@@ -87,6 +87,37 @@ def train(
 
 
 @app.command()
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Runs that are laid over each other, or a comparison.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The file; by default report.html in the run, or here for several runs.")
+    ] = None,
+) -> None:
+    """Make one HTML file of a run: what it learned, where feedback helped, and its rollouts token by token.
+
+    It loads nothing from anywhere and opens from the disk. Several runs are laid over each other.
+    """
+    from rltf.cli.report import report_command
+
+    report_command(runs, out)
+
+
+@app.command()
+def watch(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs that are under way, or finished.")],
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of the page, on this machine; by default a free one.")
+    ] = 0,
+) -> None:
+    """Serve the same page on this machine, following a run that is under way; write feedback on what you see."""
+    from rltf.cli.watch import watch_command
+
+    watch_command(runs, port)
+
+
+@app.command()
 def compare(
     arguments: Annotated[
         list[str],

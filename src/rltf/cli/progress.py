@@ -29,6 +29,7 @@ class RunProgress(Observer):
         self._step = 0
         self._spent = 0.0
         self._last_line = 0.0
+        self._told = False
         self._phase = "loading"
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -69,7 +70,7 @@ class RunProgress(Observer):
         self._phase = "training"
         loss = sum(value for name, value in metrics.items() if name.startswith("loss/"))
         shown = {
-            "first attempts": metrics.get("accuracy/first_turn"),
+            "first": metrics.get("accuracy/first_turn"),
             "second": metrics.get("accuracy/second_turn"),
             "loss": loss,
             "tokens/s": timing.tokens_per_second,
@@ -81,31 +82,40 @@ class RunProgress(Observer):
         self._bar.update(self._task, completed=step)
         if self._live is None and (time.monotonic() - self._last_line > _PLAIN_LINES_SECONDS or step == self._steps):
             self._last_line = time.monotonic()
-            figures = "  ".join(f"{name} {text}" for name, text in self._figures().items())
-            self._console.print(
-                f"step {step}/{self._steps}  mean of the last steps: {figures}", highlight=False, soft_wrap=True
-            )
+            if not self._told:
+                self._console.print("Means of about the last ten steps: right attempts in %, tokens/s, time left.")
+                self._told = True
+            self._console.print(self._line(step), highlight=False, soft_wrap=True)
 
     def evaluation(self, record: EvaluationRecord) -> None:
         """An evaluation is done."""
         useful = record.usefulness
-        worth = "" if useful is None else f", {100 * useful:+.1f} points of it by what the feedback says"
         self._console.print(
-            f"{record.split} problems after step {record.step}: "
-            f"first attempts right {percent(record.first_turn, record.first_turn_interval)}, "
-            f"second {percent(record.second_turn, record.second_turn_interval)}{worth}",
+            f"{record.split} after step {record.step}: right first attempts "
+            f"{percent(record.first_turn, record.first_turn_interval)}, "
+            f"second {percent(record.second_turn, record.second_turn_interval)}",
             highlight=False,
             soft_wrap=True,
         )
+        if useful is not None:
+            self._console.print(
+                f"  {100 * useful:+.1f} points of the second by what the feedback says", highlight=False
+            )
 
     def alarm(self, step: int, reason: str) -> None:
         """The run seems to go wrong."""
         self._console.print(f"[bold red]alarm[/bold red] at step {step}: {reason}", highlight=False, soft_wrap=True)
 
+    def _line(self, step: int) -> str:
+        """A step in 80 columns, also of a long run."""
+        shares = [f"{name} {100 * self._means[name]:.1f}" for name in ("first", "second") if name in self._means]
+        rest = [f"loss {self._means['loss']:.3g}", f"{self._means['tokens/s']:,.0f}/s", _duration(self._seconds_left())]
+        return "  ".join([f"step {step}/{self._steps}", *shares, *rest]) + " left"
+
     def _figures(self) -> dict[str, str]:
         figures = {
             name: f"{100 * mean:.1f} %"
-            if name in ("first attempts", "second")
+            if name in ("first", "second")
             else f"{mean:,.0f}"
             if name == "tokens/s"
             else f"{mean:.3f}"

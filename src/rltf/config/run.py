@@ -16,6 +16,7 @@ from rltf.config.feedback import FeedbackConfig, JudgeConfig
 from rltf.config.log import LogConfig
 from rltf.config.objectives import ObjectiveConfig, RltfSdConfig, RltfSdFmConfig
 from rltf.config.prompts import PromptsConfig
+from rltf.config.records import RecordsConfig
 from rltf.config.section import NonNegative, Positive, Rate, Section
 from rltf.config.tasks import TASK_SECTIONS, BinaryMatrixConfig, MixtureConfig, TaskConfig, default_name, single_tasks
 
@@ -151,6 +152,7 @@ class RunConfig(Section):
     engine: EngineConfig = TorchEngineConfig()
     trainer: TrainerConfig = TrainerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    records: RecordsConfig = RecordsConfig()
 
     @model_validator(mode="before")
     @classmethod

@@ -18,8 +18,9 @@ from rltf.objectives.base import Answers, Term
 from rltf.objectives.policy_gradient import graded_reward
 from rltf.types import FloatArray, Query, RolloutGroup, TrainingSample, Turn
 
-RevisionAdvantages: TypeAlias = Callable[[list[Turn], list[Turn]], Float64Array]
-"""(revisions of one turn index, first attempts of the group) -> advantage per revision."""
+RevisionAdvantages: TypeAlias = Callable[[list[Turn], list[Turn]], tuple[Float64Array, Float64Array]]
+"""(revisions of one turn index, first attempts of the group) -> per revision, what it is worth, and its advantage:
+that less a baseline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +30,17 @@ class AgainstBaseline:
     sd: DistillationConfig
     policy: PolicyGradientConfig
 
-    def __call__(self, revisions: list[Turn], first_attempts: list[Turn]) -> Float64Array:
-        """Advantages of the revisions, shape `[G]`."""
-        return distillation_advantages(
-            np.array([graded_reward(turn, self.policy) for turn in revisions]),
-            np.array([graded_reward(turn, self.policy) for turn in first_attempts]),
-            self.sd.baseline,
-        )
+    def __call__(self, revisions: list[Turn], first_attempts: list[Turn]) -> tuple[Float64Array, Float64Array]:
+        """Rewards and advantages of the revisions, shape `[G]` each."""
+        rewards_G = np.array([graded_reward(turn, self.policy) for turn in revisions])
+        first_rewards_N = np.array([graded_reward(turn, self.policy) for turn in first_attempts])
+        return rewards_G, distillation_advantages(rewards_G, first_rewards_N, self.sd.baseline)
 
 
-def correct_only(revisions: list[Turn], first_attempts: list[Turn]) -> Float64Array:
-    """Rejection sampling: 1 for a correct revision, 0 for any other."""
-    return np.array([float(turn.score.correct) for turn in revisions])
+def correct_only(revisions: list[Turn], first_attempts: list[Turn]) -> tuple[Float64Array, Float64Array]:
+    """Rejection sampling: 1 for a correct revision, 0 for any other, and no baseline."""
+    correct_G = np.array([float(turn.score.correct) for turn in revisions])
+    return correct_G, correct_G
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ class Distillation(Term):
         for turn_index in range(1, max(len(rollout.turns) for rollout in group.rollouts)):
             reached = [i for i, rollout in enumerate(group.rollouts) if len(rollout.turns) > turn_index]
             revisions = [group.rollouts[i].turns[turn_index] for i in reached]
-            advantages_G = self.advantages(revisions, first_attempts)
-            for i, turn, advantage in zip(reached, revisions, advantages_G, strict=True):
+            values_G, advantages_G = self.advantages(revisions, first_attempts)
+            for i, turn, value, advantage in zip(reached, revisions, values_G, advantages_G, strict=True):
                 student_T = answers[_student(first_attempts[i], turn)].logprobs_T if self._reads_student else None
                 weights_T = self._weights(turn, student_T, coefficient * advantage)
                 if not weights_T.any():
@@ -91,6 +91,8 @@ class Distillation(Term):
                         loss="cross_entropy" if sd.ratio == "none" or sd.ratio == "full" else sd.ratio,
                         old_logprobs=self._old_logprobs(turn, student_T),
                         clip=(sd.clip_low, sd.clip_high),
+                        value=float(value),
+                        baseline=float(value - advantage),
                         component="distillation",
                         rollout=i,
                         turn=turn_index,

@@ -87,8 +87,9 @@ class PolicyGradient(Term):
         for turn_index in range(max(map(len, returns_GH))):
             reached = [i for i, returns_H in enumerate(returns_GH) if len(returns_H) > turn_index]
             values_G = np.array([returns_GH[i][turn_index] for i in reached])
+            baseline = float(values_G.mean())
             advantages_G = config.policy_coefficient * centred(values_G, normalize_std=config.normalize_std)
-            for i, advantage in zip(reached, advantages_G, strict=True):
+            for i, value, advantage in zip(reached, values_G.tolist(), advantages_G, strict=True):
                 if advantage == 0.0 and config.entropy_coefficient == 0.0:
                     continue
                 turn = group.rollouts[i].turns[turn_index]
@@ -105,6 +106,8 @@ class PolicyGradient(Term):
                         clip=(config.policy_clip_low, config.policy_clip_high),
                         sampling_logprobs=turn.completion.logprobs,
                         entropy_weight=config.entropy_coefficient,
+                        value=value,
+                        baseline=baseline,
                         component="policy",
                         rollout=i,
                         turn=turn_index,

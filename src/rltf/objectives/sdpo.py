@@ -93,6 +93,7 @@ class TokenDistillation(Term):
                     loss=config.divergence,
                     targets=answers[query].top,
                     sampling_logprobs=turn.completion.logprobs if turn.sampled else None,
+                    teacher_logprobs=answers[query].logprobs_T,
                     component="token_distillation",
                     rollout=i,
                     turn=0,

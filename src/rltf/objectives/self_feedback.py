@@ -49,8 +49,9 @@ class SelfFeedback(Term):
             own = [(i, c, value) for i, c, value in written if isinstance(c, Feedback) and c.completion is not None]
             if not own:
                 continue
-            advantages = centred(np.array([value for _, _, value in own]), normalize_std=config.normalize_std)
-            for (i, feedback, _), advantage in zip(own, config.self_feedback_coefficient * advantages, strict=True):
+            values = np.array([value for _, _, value in own])
+            advantages = centred(values, normalize_std=config.normalize_std)
+            for (i, feedback, value), advantage in zip(own, config.self_feedback_coefficient * advantages, strict=True):
                 if advantage == 0.0:
                     continue
                 assert feedback.completion is not None
@@ -65,6 +66,8 @@ class SelfFeedback(Term):
                         old_logprobs=old_T,
                         clip=(config.policy_clip_low, config.policy_clip_high),
                         sampling_logprobs=feedback.completion.logprobs,
+                        value=float(value),
+                        baseline=float(values.mean()),
                         component="self_feedback",
                         rollout=i,
                         turn=turn_index,

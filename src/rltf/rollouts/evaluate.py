@@ -159,10 +159,6 @@ def _mean_and_interval(
     """Mean figure, in [0, 1], of the attempts at a turn, and half of its 95% interval with problems as clusters.
 
     Attempts whose figure is None are left out.
-
-    The mean is a ratio of sums over problems (figures, attempts made), so its variance is that of the residuals
-    `figures - mean * made` per problem, by linearisation. Where all attempts are 0, or all 1, it is 0; half the
-    interval is then the largest share of other attempts that n problems show none of with probability 5%.
     """
     known = [
         [
@@ -172,17 +168,30 @@ def _mean_and_interval(
         ]
         for group in groups
     ]
-    made = np.array([len(values) for values in known], dtype=np.float64)
-    figures = np.array([sum(values) for values in known], dtype=np.float64)
+    return mean_and_interval([sum(values) for values in known], [len(values) for values in known])
+
+
+def mean_and_interval(sums: Sequence[float], counts: Sequence[int]) -> tuple[float | None, float | None]:
+    """The mean of figures in [0, 1] that come in clusters, and half of its 95% interval; None where there are too few.
+
+    The mean is a ratio of sums over clusters (figures, attempts made), so its variance is that of the residuals
+    `figures - mean * made` per cluster, by linearisation. Where all figures are 0, or all 1, it is 0; half the
+    interval is then the largest share of other attempts that n clusters show none of with probability 5%.
+
+    Args:
+        sums: of each cluster, such as the attempts at one problem, the sum of its figures.
+        counts: how many figures each has.
+    """
+    figures, made = np.array(sums, dtype=np.float64), np.array(counts, dtype=np.float64)
     if made.sum() == 0:
         return None, None
     share = figures.sum() / made.sum()
-    if len(groups) < 2:
+    if len(made) < 2:
         return float(share), None
     if share in (0.0, 1.0):
         return float(share), 1.0 - 0.05 ** (1.0 / int(np.count_nonzero(made)))
     residuals = figures - share * made
-    variance = len(groups) / (len(groups) - 1) * float((residuals**2).sum()) / made.sum() ** 2
+    variance = len(made) / (len(made) - 1) * float((residuals**2).sum()) / made.sum() ** 2
     return float(share), 1.96 * math.sqrt(variance)
 
 

@@ -31,11 +31,11 @@ def rollout_records(
 ) -> list[RolloutRecord]:
     """One record per rollout of a step, and per attempt without a score; `samples` are those of each group."""
     records: list[RolloutRecord] = []
-    for group, group_samples in zip(groups, samples, strict=True):
+    for number, (group, group_samples) in enumerate(zip(groups, samples, strict=True)):
         for index, rollout in enumerate(group.rollouts):
             mine = [sample for sample in group_samples if sample.rollout == index]
-            records.append(rollout_record(rollout, mine, step=step, index=index))
-        records += [_unscored_record(group.problem, attempt, step) for attempt in group.unscored]
+            records.append(rollout_record(rollout, mine, step=step, group=number, index=index))
+        records += [_unscored_record(group.problem, attempt, step, number) for attempt in group.unscored]
     return records
 
 
@@ -52,7 +52,12 @@ def group_records(groups: Sequence[RolloutGroup]) -> list[RolloutRecord]:
 
 
 def rollout_record(
-    rollout: Rollout, samples: Sequence[TrainingSample] = (), *, step: int | None = None, index: int | None = None
+    rollout: Rollout,
+    samples: Sequence[TrainingSample] = (),
+    *,
+    step: int | None = None,
+    group: int | None = None,
+    index: int | None = None,
 ) -> RolloutRecord:
     """A rollout with all that happened in it, and how it was trained by its samples."""
     turns: list[TurnRecord] = []
@@ -66,6 +71,7 @@ def rollout_record(
     problem = rollout.problem
     return RolloutRecord(
         step=step,
+        group=group,
         rollout=index,
         task=problem.task,
         split=problem.split,
@@ -76,9 +82,12 @@ def rollout_record(
     )
 
 
-def _unscored_record(problem: Problem, attempt: UnscoredAttempt, step: int | None = None) -> RolloutRecord:
+def _unscored_record(
+    problem: Problem, attempt: UnscoredAttempt, step: int | None = None, group: int | None = None
+) -> RolloutRecord:
     return RolloutRecord(
         step=step,
+        group=group,
         task=problem.task,
         split=problem.split,
         problem=problem.index,

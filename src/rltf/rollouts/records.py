@@ -97,6 +97,8 @@ class RolloutRecord:
     """The problem's right answer."""
     step: int | None = None
     """None in an evaluation."""
+    group: int | None = None
+    """Index of its group in the step. None in an evaluation, and in runs of version 0.1."""
     rollout: int | None = None
     """Index in its group."""
     turn: int | None = None
@@ -113,6 +115,54 @@ class RolloutRecord:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RolloutRecord:
         """From a line of rollouts.jsonl."""
+        return _typed(cls, data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRecord:
+    """A training sample, token by token: how much each token was pushed, and how likely it was before that."""
+
+    component: str
+    """The term of the objective that it belongs to."""
+    loss: str
+    rollout: int
+    """Index in its group of the rollout that it comes from."""
+    turn: int
+    value: float | None
+    """What the weights rest on, such as the attempt's return, where the term says so."""
+    baseline: float | None
+    """What `value` is compared with, such as the mean over the siblings."""
+    tokens: Sequence[str]
+    """The text of each token of the completion, control tokens too."""
+    weights: Sequence[float]
+    """Of each token; 0 where it is masked."""
+    plain: Sequence[float | None] | None
+    """Log-probability of each token after the question alone, under the policy that made the step's rollouts; None
+    where it was not asked for: for feedback that is learned, and where the prompt outgrows the model's context."""
+    feedback: Sequence[float | None] | None
+    """The same after question, attempt and feedback (with `sdft`, after the demonstration)."""
+    own: Sequence[float | None] | None
+    """The same after the sample's own prompt, where it is neither of these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSamples:
+    """The recorded training samples of one group of a step, all or those of its first rollouts."""
+
+    step: int
+    group: int
+    """As in the records of its rollouts."""
+    task: str
+    problem: int
+    samples: Sequence[SampleRecord]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return _plain(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> GroupSamples:
+        """From a line of samples.jsonl."""
         return _typed(cls, data)
 
 

@@ -36,6 +36,7 @@ from rltf.objectives import Context, Objective, Term, build_objective
 from rltf.objectives.user import checked_terms, load_method
 from rltf.rollouts.collector import RolloutCollector
 from rltf.rollouts.episodes import Episodes, LogEpisodes, Order, TaskEpisodes, load_fitting_log
+from rltf.rollouts.samples import SampleRecorder
 from rltf.runs.directory import RunDir
 from rltf.runs.evaluations import Evaluations
 from rltf.runs.observers import Observer
@@ -261,6 +262,7 @@ def build_trainer(
         engine=engine,
         episodes=build_episodes(config, task, engine, endpoints, log, feedback),
         objective=build_objective_of(config, engine, objective),
+        recorder=SampleRecorder(config.seed, config.records.tokens, engine.renderer, engine.answer, engine.max_tokens),
         evaluations=Evaluations(
             config=config,
             run_dir=run_dir,

@@ -9,6 +9,7 @@ changed_inputs.jsonl  which of them had changed when the run was resumed
 metrics.jsonl       one object per step, a function of settings and seed alone
 timings.jsonl       seconds and tokens per second of each step, which no two runs share
 rollouts.jsonl      one object per rollout, every turn in it
+samples.jsonl       the training samples of some groups of each step, token by token (`records.tokens`)
 evaluations.jsonl   one object per evaluation
 checkpoints/        step-N: what training goes on from
 model/              the trained policy in the Hugging Face format
@@ -35,7 +36,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from rltf.rollouts.records import FORMAT, EvaluationRecord, RolloutRecord, Summary, Timing, metrics_from_json
+from rltf.rollouts.records import (
+    FORMAT,
+    EvaluationRecord,
+    GroupSamples,
+    RolloutRecord,
+    Summary,
+    Timing,
+    metrics_from_json,
+)
 from rltf.support.errors import UserError
 
 R = TypeVar("R")
@@ -159,6 +168,10 @@ class RunDir:
     def rollouts(self) -> Iterator[RolloutRecord]:
         """Every rollout of training, in order."""
         return self._records("rollouts.jsonl", RolloutRecord.from_json)
+
+    def samples(self) -> Iterator[GroupSamples]:
+        """The recorded training samples, in order; none in runs that recorded none."""
+        return self._records("samples.jsonl", GroupSamples.from_json)
 
     def evaluations(self) -> list[EvaluationRecord]:
         """Every evaluation, in order."""

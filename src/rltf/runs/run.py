@@ -17,7 +17,7 @@ from rltf.engines.base import Engine
 from rltf.feedback import FeedbackSource, FunctionSource
 from rltf.feedback.function import Function
 from rltf.rollouts.collector import check_first_prompts
-from rltf.rollouts.records import FORMAT, EvaluationRecord, RolloutRecord, Summary, Timing
+from rltf.rollouts.records import FORMAT, EvaluationRecord, GroupSamples, RolloutRecord, Summary, Timing
 from rltf.runs.build import GivenObjective, build_engine, build_task, build_trainer, check_sources, open_endpoints
 from rltf.runs.defaults import Settled, read_defaults, settle, write_defaults
 from rltf.runs.directory import RunDir
@@ -250,6 +250,10 @@ class Run:
     def rollouts(self) -> Iterator[RolloutRecord]:
         """Every rollout of training, in order, read as it is asked for."""
         return self._directory.rollouts()
+
+    def samples(self) -> Iterator[GroupSamples]:
+        """The training samples that were recorded token by token (`records.tokens`), a group at a time."""
+        return self._directory.samples()
 
     def evaluations(self) -> list[EvaluationRecord]:
         """Every evaluation, in order."""

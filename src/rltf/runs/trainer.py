@@ -17,6 +17,7 @@ from rltf.rollouts.metrics import figure_metrics, rollout_metrics, sample_metric
 from rltf.rollouts.monitors import cannot_learn, collapse, leaked_share, sampler_gap, uninformative_share
 from rltf.rollouts.recording import rollout_records
 from rltf.rollouts.records import Summary
+from rltf.rollouts.samples import SampleRecorder
 from rltf.runs.clock import Clock
 from rltf.runs.directory import RunDir
 from rltf.runs.evaluations import Evaluations
@@ -47,6 +48,7 @@ class Trainer:
     engine: Engine
     episodes: Episodes
     objective: Objective
+    recorder: SampleRecorder
     evaluations: Evaluations
     observer: Observer
     stop_requested: Callable[[], bool]
@@ -96,7 +98,7 @@ class Trainer:
         step = checkpoints[-1][0] if checkpoints else 0
         if checkpoints:
             self.engine.load(checkpoints[-1][1])
-        for name in ("metrics.jsonl", "timings.jsonl", "rollouts.jsonl", "evaluations.jsonl"):
+        for name in ("metrics.jsonl", "timings.jsonl", "rollouts.jsonl", "samples.jsonl", "evaluations.jsonl"):
             self.run_dir.cut_after(name, step)
         self._history = self.run_dir.metrics()
         return step
@@ -116,12 +118,16 @@ class Trainer:
         metrics |= figure_metrics([self.objective.figures(group, answers) for group in groups])
         metrics |= sample_metrics([fitting for fitting, _ in samples])
         metrics["samples/too_long"] = float(sum(too_long for _, too_long in samples))
+        recorded = self.recorder.records(step, groups, [fitting for fitting, _ in samples], answers)
+        clock.lap("record")
         metrics |= self._update(step, [fitting for fitting, _ in samples])
         metrics["policy/version"] = float(self.engine.version)
         clock.lap("update")
         timing = clock.timing(step, metrics["tokens/sampled"])
         records = rollout_records(step, groups, [fitting for fitting, _ in samples])
         self.run_dir.append("rollouts.jsonl", (record.to_json() for record in records))
+        if recorded:
+            self.run_dir.append("samples.jsonl", (record.to_json() for record in recorded))
         self.run_dir.append("timings.jsonl", [timing.to_json()])
         self._history.append(metrics)
         collapsed = collapse(self._history)

@@ -136,6 +136,11 @@ class Renderer:
         thoughts = self._spoken(before)
         return f"{opening}\n{thoughts}\n{closing}\n\n{answer}" if thoughts else answer
 
+    def with_controls(self, tokens: Sequence[int]) -> str:
+        """What tokens say, control tokens spelled out: for people."""
+        text: str = self._tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text
+
     def _spoken(self, tokens: Sequence[int]) -> str:
         """What tokens say. Tags of thinking are said even where they are control tokens."""
         parts: list[str] = []
