@@ -229,6 +229,18 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "task.test": "test_maths_sets.py::test_a_run_learns_from_feedback_and_is_evaluated_on_another_set",
     "task.question_field": "test_maths_sets.py::test_rows_of_ones_own",
     "task.answer_field": "test_maths_sets.py::test_rows_of_ones_own",
+    "task.min_constraints": ("test_instructions.py::test_the_number_of_constraints_and_their_kinds_are_settings"),
+    "task.max_constraints": ("test_instructions.py::test_the_number_of_constraints_and_their_kinds_are_settings"),
+    "task.kinds": "test_instructions.py::test_the_number_of_constraints_and_their_kinds_are_settings",
+    "task.difficulty": "test_instructions.py::test_the_difficulty_says_which_kinds_are_drawn",
+    "task.unsaid": (
+        "test_instructions.py::test_a_drawn_style_is_the_same_for_all_problems_and_another_for_another_seed"
+    ),
+    "task.style_seed": (
+        "test_instructions.py::test_a_drawn_style_is_the_same_for_all_problems_and_another_for_another_seed"
+    ),
+    "task.style": "test_instructions.py::test_a_house_style_is_told_by_feedback_alone_as_a_lesson",
+    "task.style_feedback": "test_instructions.py::test_a_house_style_is_told_by_feedback_alone_as_a_lesson",
     "task.prompt_field": "test_writing.py::test_rows_with_criteria_as_writing_bench_has_them",
     "task.criteria_field": "test_writing.py::test_rows_with_criteria_as_writing_bench_has_them",
     "task.passing_score": "test_writing.py::test_rows_with_criteria_as_writing_bench_has_them",
