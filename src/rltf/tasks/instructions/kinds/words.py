@@ -32,7 +32,7 @@ class UseWords(Kind):
 
     name: ClassVar = "use_words"
     anchored: ClassVar = True
-    forms: ClassVar[frozenset[Form]] = TEXTS
+    forms: ClassVar[frozenset[Form]] = TEXTS | {"commas"}
     words: Words
 
     @property
