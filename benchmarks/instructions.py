@@ -21,11 +21,11 @@ from rltf.config.load import configure
 from rltf.engines.base import Engine
 from rltf.runs.build import build_engine
 from rltf.support.seeds import derive_seed
-from rltf.tasks.base import INCORRECT_FEEDBACK
+from rltf.tasks.base import INCORRECT_FEEDBACK, TRUNCATED_FEEDBACK
 from rltf.tasks.instructions import Instructions
 from rltf.tasks.instructions.problems import drawable
 from rltf.text.prompts import ConversationForm, Prompts
-from rltf.types import Message, Problem, SamplingParams
+from rltf.types import Completion, Finish, Message, Problem, SamplingParams
 
 ALONE = "{question}\n\n{feedback}"
 """The second prompt without the attempt."""
@@ -144,15 +144,16 @@ def measured(
     asked = [engine.renderer.prompt(messages) for messages in first_messages]
     seeds = [derive_seed(0, "base", i) for i in range(len(flat))]
     attempts = engine.generate(asked, samples, sampling, seeds)
-    texts = [[engine.renderer.text(completion.tokens) for completion in group] for group in attempts]
     right: dict[str, dict[str, list[list[bool]]]] = {name: {"first": []} for name in problems}
     again: list[tuple[int, str, str]] = []
     for i, (name, task, problem) in enumerate(flat):
-        met = [not fault_of(name, problem, text) for text in texts[i]]
+        met = [meets(name, problem, engine, completion) for completion in attempts[i]]
         right[name]["first"].append(met)
-        for text, well in zip(texts[i], met, strict=True):
+        for completion, well in zip(attempts[i], met, strict=True):
             if not well:
-                fault = task.feedback(problem, text, task.score(problem, text), "located")
+                text = engine.renderer.text(completion.tokens)
+                cut = f"{TRUNCATED_FEEDBACK} " if completion.finish is Finish.LENGTH else ""
+                fault = cut + task.feedback(problem, text, task.score(problem, text), "located")
                 again.append((i, text, fault))
     for way in ways:
         second = [way.messages(flat[i][2], first_messages[i], text, fault) for i, text, fault in again]
@@ -161,16 +162,17 @@ def measured(
         by_problem: dict[int, list[bool]] = {}
         for (i, _, _), (completion,) in zip(again, answers, strict=True):
             name, _, problem = flat[i]
-            met_now = not fault_of(name, problem, engine.renderer.text(completion.tokens))
-            by_problem.setdefault(i, []).append(met_now)
+            by_problem.setdefault(i, []).append(meets(name, problem, engine, completion))
         for i, met in by_problem.items():
             right[flat[i][0]].setdefault(way.name, []).append(met)
     return right
 
 
-def fault_of(name: str, problem: Problem, text: str) -> str:
-    """What is wrong in respect of the kind asked about."""
-    return next(kind.fault(text) for kind in problem.metadata["said"] if kind.name == name)
+def meets(name: str, problem: Problem, engine: Engine, completion: Completion) -> bool:
+    """Whether an attempt meets the constraint asked about; one that the token limit cut does not, as in training."""
+    text = engine.renderer.text(completion.tokens)
+    fault = next(kind.fault(text) for kind in problem.metadata["said"] if kind.name == name)
+    return not fault and completion.finish is Finish.STOP
 
 
 def tables(found: dict[str, dict[str, dict[str, list[list[bool]]]]]) -> str:
@@ -199,7 +201,7 @@ def share(groups: list[list[bool]]) -> str:
     mean = right.sum() / made.sum()
     residuals = right - mean * made
     half = 1.96 * np.sqrt(len(groups) / (len(groups) - 1) * (residuals**2).sum()) / made.sum()
-    return f"{100 * mean:.1f} ± {100 * half:.1f}"
+    return f"{100 * float(mean):.1f} ± {100 * float(half):.1f}"
 
 
 if __name__ == "__main__":

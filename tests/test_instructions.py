@@ -332,6 +332,21 @@ def test_sentences_and_words_are_cut_as_people_cut_them() -> None:
     assert words("Don't—well-lit, 3rd \u2018day\u2019!") == ["Don't", "well-lit", "3rd", "day"]
 
 
+def test_the_documentation_lists_every_kind_with_its_difficulty() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "instructions.md").read_text()
+    rows = {
+        line.split("`")[1]: [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| `") and line.count("|") == 5
+    }
+    assert set(rows) == set(KINDS)
+    for name, (_, _, since, anchored) in rows.items():
+        kind = KINDS[name]
+        drawn = kind.draw(Random(0), kind.difficulty) is not None
+        assert since == (("easy", "medium", "hard")[kind.difficulty - 1] if drawn else "files alone")
+        assert (anchored == "yes") == kind.anchored
+
+
 def test_kinds_say_what_is_wrong_with_their_arguments() -> None:
     with pytest.raises(ValueError, match=r"json_object: Value error, 2 keys have 1 types"):
         make({"kind": "json_object", "keys": ["a", "b"], "types": ["text"]})

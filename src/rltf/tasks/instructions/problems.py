@@ -12,7 +12,7 @@ from typing import Any
 
 from rltf.tasks.instructions.kinds import KINDS, Kind
 from rltf.tasks.instructions.kinds.words import UseWords
-from rltf.tasks.instructions.plan import Form
+from rltf.tasks.instructions.plan import Form, Plan
 from rltf.tasks.instructions.text import fold
 from rltf.tasks.instructions.witness import build
 
@@ -65,17 +65,12 @@ def draw(
         situation, product = rng.choice(_subjects()["situations"]), rng.choice(_subjects()["products"])
         opening = rng.choice(_subjects()["replies"]).replace("{situation}", situation.replace("{product}", product))
         said = _add(rng, [UseWords(words=(product,))], kinds, number, "prose", difficulty, taken=style)
+        if said is not None and _more_than_a_sentence(said):
+            return None
     else:
         form = _form(rng, kinds)
-        openings = _subjects().get(_OPENED_AS.get(form, "prose"), ())
-        opening = rng.choice(openings).replace("{topic}", rng.choice(_subjects()["topics"]))
-        if form in ("name", "foreign"):
-            opening = (
-                ""
-                if form == "name"
-                else rng.choice(_subjects()["prose"]).replace("{topic}", rng.choice(_subjects()["topics"]))
-            )
         said = _add(rng, [], kinds, number, form, difficulty)
+        opening = "" if said is None or form == "name" else _opening(rng, form, said)
     if said is None or not any(kind.anchored for kind in said):
         return None
     answer = build([*said, *style], rng)
@@ -87,6 +82,24 @@ def draw(
 _OPENED_AS: dict[Form, str] = {
     "bullets": "bullets", "numbered": "bullets", "commas": "bullets", "verse": "verse", "json": "json", "table": "json",
 }  # fmt: skip
+
+
+def _opening(rng: Random, form: Form, said: Sequence[Kind]) -> str:
+    """What is asked for apart from the constraints; one sentence where they leave it at that."""
+    asked = _OPENED_AS.get(form, "prose" if _more_than_a_sentence(said) else "sentence")
+    return str(rng.choice(_subjects()[asked])).replace("{topic}", rng.choice(_subjects()["topics"]))
+
+
+def _more_than_a_sentence(said: Sequence[Kind]) -> bool:
+    """Whether no single sentence meets them, or none of a usual length."""
+    plan = Plan()
+    for kind in said:
+        kind.plan(plan)
+    return plan.units.least > 1 or plan.paragraphs.least > 1 or plan.words.least > _OF_A_SENTENCE
+
+
+_OF_A_SENTENCE = 20
+"""Words that one sentence may be asked to have."""
 
 
 def _form(rng: Random, kinds: Sequence[str]) -> Form:
