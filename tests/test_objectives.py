@@ -266,6 +266,49 @@ def test_the_floor_can_be_moved_and_turned_off(renderer: Renderer, floor: float 
     assert len(weights) == (live > 0), "a sample without any weight is left out"
 
 
+@pytest.mark.parametrize("name", ["rltf_sd", "rltf_sd_fm"])
+def test_a_floor_for_negative_advantages_learns_all_that_a_good_revision_brings(renderer: Renderer, name: str) -> None:
+    samples = samples_of(renderer, name, mixed_group(), sd={"floor_for": "negative"})
+    learned, failed = by_component(samples, "distillation")
+    np.testing.assert_allclose(learned.weights, floats([0.775, 0.775, 0.775]))
+    np.testing.assert_allclose(failed.weights, floats([0.0, -0.225]))
+
+
+@pytest.mark.parametrize(("floor", "live"), [(-0.4, 0), (-0.6, 1), (-4.6, 2), (-5.6, 3)])
+def test_a_floor_on_the_ratio_masks_what_the_feedback_made_likely(renderer: Renderer, floor: float, live: int) -> None:
+    """Student -1, -6, -5 less teacher -0.5 throughout: the log-ratios are -0.5, -5.5 and -4.5."""
+    samples = samples_of(renderer, "rltf_sd", mixed_group(), sd={"floor_on": "ratio", "logprob_floor": floor})
+    weights = [sample.weights for sample in samples if sample.component == "distillation" and sample.rollout == 1]
+    assert sum(int((w != 0).sum()) for w in weights) == live
+
+
+def test_a_token_that_is_unlikely_under_both_prompts_stays_with_a_floor_on_the_ratio(renderer: Renderer) -> None:
+    group = make_group(
+        make_rollout(
+            make_turn(0.0, feedback="No."), make_turn(1.0, logprobs=[-9.0, -0.1, -0.1], student=[-9.5, -9.0, -0.1])
+        )
+    )
+    for on, expected in (("logprob", [0.0, 0.0, 1.0]), ("ratio", [1.0, 0.0, 1.0])):
+        (sample,) = by_component(samples_of(renderer, "rltf_sd", group, sd={"floor_on": on}), "distillation")
+        np.testing.assert_allclose(sample.weights, floats(expected))
+
+
+@pytest.mark.parametrize("name", ["rltf_sd", "rejection_sampling"])
+@pytest.mark.parametrize(("progress", "floor"), [(0.0, -1.0), (0.5, -5.5), (1.0, -10.0)])
+def test_a_floor_can_fall_over_the_run(renderer: Renderer, name: str, progress: float, floor: float) -> None:
+    falling = {"initial_logprob_floor": -1.0, "logprob_floor": -10.0}
+    one = samples_of(renderer, name, mixed_group(), progress, sd=falling)
+    other = samples_of(renderer, name, mixed_group(), progress, sd={"logprob_floor": floor})
+    masks = [[(s.component, s.rollout, (s.weights == 0).tolist()) for s in samples] for samples in (one, other)]
+    assert masks[0] == masks[1]
+
+
+@pytest.mark.parametrize("setting", [{"initial_logprob_floor": -3.0}, {"floor_on": "ratio"}, {"floor_for": "negative"}])
+def test_settings_of_a_floor_that_is_off_are_refused(setting: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(setting))} is read where there is a floor; set logprob_floor"):
+        objective_config("rltf_sd", sd={"logprob_floor": None, **setting})
+
+
 def test_the_second_turn_baseline_compares_the_revisions_with_each_other(renderer: Renderer) -> None:
     samples = samples_of(renderer, "rltf_sd", mixed_group(), sd={"baseline": "second_turn"})
     weights = weights_of(by_component(samples, "distillation"))
@@ -475,6 +518,44 @@ def test_feedback_modelling_can_weight_every_feedback_alike(renderer: Renderer) 
     feedback = by_component(samples, "feedback")
     assert len({len(sample.weights) for sample in feedback}) == 2
     assert [sample.weights.sum() for sample in feedback] == pytest.approx([0.5, 0.5])
+
+
+def test_feedback_as_a_lesson_is_predicted_from_the_question_alone(renderer: Renderer) -> None:
+    given = {"given": "question", "normalize": "token_mean", "coefficient": 0.2}
+    samples = by_component(samples_of(renderer, "rltf_fm", mixed_group(), fm=given), "feedback")
+    asked = PROMPTS.texts.lesson_request.replace("{question}", "What?")
+    assert [sample.prompt_tokens for sample in samples] == [renderer.prompt((Message(role="user", content=asked),))] * 2
+    assert [renderer.text(sample.completion_tokens) for sample in samples] == [
+        "Row 1, column 1 should be larger.",
+        "There is no answer.",
+    ]
+    assert [sample.weights.sum() for sample in samples] == pytest.approx([0.2, 0.2])
+
+
+def test_a_lesson_after_later_attempts_is_still_about_the_first_question(renderer: Renderer) -> None:
+    samples = by_component(samples_of(renderer, "rltf_fm", three_turns(), fm={"given": "question"}), "feedback")
+    prompts = {sample.prompt_tokens for sample in samples}
+    first = three_turns().rollouts[0].turns[0].messages
+    assert prompts == {renderer.prompt(PROMPTS.lesson_request(first))}
+
+
+@pytest.mark.parametrize(("share", "predicted"), [(0.0, 0), (0.24, 0), (0.25, 2), (1.0, 2)])
+def test_feedback_can_be_predicted_in_groups_alone_that_seldom_succeed(
+    renderer: Renderer, share: float, predicted: int
+) -> None:
+    """One of the four first attempts is right."""
+    samples = samples_of(renderer, "rltf_sd_fm", mixed_group(), fm={"most_solved": share})
+    assert len(by_component(samples, "feedback")) == predicted
+    assert weights_of([s for s in samples if s.component != "feedback"]) == pytest.approx(POLICY | DISTILLATION)
+
+
+def test_sdpo_predicts_feedback_beside_only_if_asked(renderer: Renderer) -> None:
+    def components(**settings: Any) -> list[str]:
+        objective = build_objective(objective_config("sdpo", **settings), make_context(renderer))
+        return [type(term).__name__ for term in objective.terms]
+
+    assert components() == ["PolicyGradient", "SelfFeedback", "TokenDistillation"]
+    assert components(fm={"coefficient": 0.2})[-1] == "FeedbackModelling"
 
 
 def test_a_failed_feedback_is_never_predicted(renderer: Renderer) -> None:

@@ -90,6 +90,12 @@ def test_the_request_for_feedback_follows_the_attempt() -> None:
     assert PROMPTS.feedback_request((user("q"),), "y") == (user("q"), assistant("y"), user(request))
 
 
+def test_the_request_for_a_lesson_stands_in_place_of_the_question() -> None:
+    request = "{question} {{x}}\n\nDo not answer yet: say what an answer to this has to mind."
+    before = (TERSE, user("a"), assistant("b"))
+    assert PROMPTS.lesson_request((*before, user("{question} {{x}}"))) == (*before, user(request))
+
+
 @pytest.mark.parametrize("template", [PROMPTS.texts.revision, PROMPTS.texts.single_message])
 def test_the_second_prompt_asks_for_an_answer_that_reads_like_a_first_one(template: str) -> None:
     assert template.endswith(AFRESH)
@@ -178,6 +184,10 @@ def test_none_brings_back_the_default() -> None:
         (
             "prompts.feedback_request=What of {attempt}?",
             "prompts.feedback_request: has no fields, so {attempt} would stay as it is written; remove it",
+        ),
+        (
+            "prompts.lesson_request=What?",
+            "prompts.lesson_request: holds no {question}, which every request needs; add it",
         ),
         (
             "prompts.system=@nowhere.txt",

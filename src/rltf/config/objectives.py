@@ -11,6 +11,9 @@ from rltf.config.table import Table
 from rltf.support.templates import fields
 from rltf.types import Policy
 
+Floor: TypeAlias = Annotated[float, Field(le=0, allow_inf_nan=False)]
+_OF_THE_FLOOR = {"initial_logprob_floor", "floor_on", "floor_for"}
+
 
 class ImitationConfig(Section):
     """Raise pi(y1 | x0) for revised answers y1."""
@@ -28,8 +31,13 @@ class ImitationConfig(Section):
     """Lower absolute bound of the ratio."""
     clip_high: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.2
     """Upper absolute bound of the ratio."""
-    logprob_floor: Annotated[float, Field(le=0, allow_inf_nan=False)] | None = -5.0
+    logprob_floor: Floor | None = -5.0
     """Tokens of y1 less likely than this (in nats, given x0) are left out of the term. "none": off."""
+    initial_logprob_floor: Floor | None = None
+    """Set: the floor runs linearly from this value to `logprob_floor` over the run."""
+    floor_on: Literal["logprob", "ratio"] = "logprob"
+    """What the floor is held against: log pi(y1 token given x0), or how much less that is than given x1, where the
+    token was sampled. With `ratio` a token that is unlikely under both prompts stays."""
 
     @model_validator(mode="after")
     def _clip(self) -> ImitationConfig:
@@ -41,12 +49,23 @@ class ImitationConfig(Section):
             raise ValueError("ratio=full is unbiased only without masked tokens; set logprob_floor=none")
         return self
 
+    @model_validator(mode="after")
+    def _floor(self) -> ImitationConfig:
+        if self.logprob_floor is None:
+            for name in _OF_THE_FLOOR & type(self).model_fields.keys():
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} is read where there is a floor; set logprob_floor, or remove {name}")
+        return self
+
 
 class DistillationConfig(ImitationConfig):
     """RLTF-SD: weight the revisions with their advantage over a baseline."""
 
     baseline: Literal["first_turn", "second_turn"] = "first_turn"
     """What a revision's reward is compared with: the group's first attempts, or its revisions."""
+    floor_for: Literal["all", "negative"] = "all"
+    """Which revisions the floor masks tokens of: all, or those with a negative advantage alone. Pushing down what is
+    improbable makes runs collapse; what the feedback brought anew is improbable too, and with `negative` is learned."""
 
 
 class FeedbackModelConfig(Section):
@@ -59,6 +78,11 @@ class FeedbackModelConfig(Section):
     """Set: the coefficient runs linearly from this value to `coefficient` over the run."""
     normalize: Literal["token_sum", "token_mean"] = "token_sum"
     """Sum the cross-entropy over a feedback's tokens, or take its mean."""
+    given: Literal["attempt", "question"] = "attempt"
+    """What the feedback is predicted from: the conversation with the attempt, or the question alone
+    (`prompts.lesson_request`). The latter is for feedback that holds a lesson for other attempts too."""
+    most_solved: Probability = 1.0
+    """Only in groups of whose first attempts at most this share is right."""
 
 
 class TokenDistillationConfig(Section):
@@ -187,6 +211,9 @@ class SdpoConfig(PolicyGradientConfig):
     policy_coefficient: Rate = 0.0
     """Multiplies the policy-gradient term, which SDPO does without."""
     distil: TokenDistillationConfig = TokenDistillationConfig()
+    fm: FeedbackModelConfig | None = None
+    """Set: predict the feedback beside (SELF, arXiv 2610.11384, does so with `normalize="token_mean"`,
+    `coefficient=0.2` and `distil.divergence="reverse_kl"`)."""
 
 
 class SdftConfig(PolicyGradientConfig):

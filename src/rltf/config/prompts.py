@@ -11,9 +11,9 @@ from pydantic import BeforeValidator, ValidationInfo, field_validator, model_val
 from rltf.config.section import Section
 from rltf.support.templates import fields
 
-REQUIRED = {"revision": {"feedback"}, "single_message": {"question", "feedback"}}
+REQUIRED = {"revision": {"feedback"}, "single_message": {"question", "feedback"}, "lesson_request": {"question"}}
 """The fields that a template must have."""
-OPTIONAL = {"revision": {"question"}, "single_message": {"attempt"}}
+OPTIONAL = {"revision": {"question"}, "single_message": {"attempt"}, "lesson_request": set[str]()}
 """The fields that it may have as well."""
 
 
@@ -43,6 +43,9 @@ class PromptsConfig(Section):
     """The message behind an attempt that asks the policy for feedback on it: what feedback modelling learns to answer,
     and what `feedback.source = self` asks."""
 
+    lesson_request: str = "{question}\n\nDo not answer yet: say what an answer to this has to mind."
+    """In place of the question, what asks the policy for the feedback that answers to it will get: what feedback
+    modelling with `objective.fm.given = question` learns to answer. `{question}` is required."""
     thinking: Literal["template", "kept", "unscored"] = "template"
     """What becomes of the block in which a model thinks before it answers (`<think>`). `template`: the scorer and
     sources of feedback read it, and later prompts hold what the chat template leaves of it. `kept`: later prompts hold
@@ -57,7 +60,7 @@ class PromptsConfig(Section):
         """The word none brings back the default, for settings laid over others."""
         return {k: v for k, v in data.items() if v != "none"} if isinstance(data, dict) else data
 
-    @field_validator("system", "revision", "single_message", "feedback_request")
+    @field_validator("system", "revision", "single_message", "feedback_request", "lesson_request")
     @classmethod
     def _text(cls, text: str | None, info: ValidationInfo) -> str | None:
         if text is None:
@@ -68,7 +71,8 @@ class PromptsConfig(Section):
             raise ValueError("holds no text; write one or leave the setting out")
         name = str(info.field_name)
         if name in REQUIRED:
-            _check_fields(text, REQUIRED[name], OPTIONAL[name])
+            what = "request" if name == "lesson_request" else "revision"
+            _check_fields(text, REQUIRED[name], OPTIONAL[name], what)
         elif found := fields(text) & {"question", "attempt", "feedback"}:
             raise ValueError(f"has no fields, so {{{min(found)}}} would stay as it is written; remove it")
         return text
@@ -99,11 +103,11 @@ def _text_of(file: str) -> str:
     return text
 
 
-def _check_fields(text: str, required: set[str], optional: set[str]) -> None:
+def _check_fields(text: str, required: set[str], optional: set[str], what: str) -> None:
     found = fields(text)
     known = required | optional
     if unknown := sorted(found - known):
         name, listed = unknown[0], ", ".join(f"{{{field}}}" for field in sorted(known))
         raise ValueError(f"no field {{{name}}}; known here: {listed}; for braces as text write {{{{{name}}}}}")
     if missing := sorted(required - found):
-        raise ValueError(f"holds no {{{missing[0]}}}, which every revision needs; add it")
+        raise ValueError(f"holds no {{{missing[0]}}}, which every {what} needs; add it")

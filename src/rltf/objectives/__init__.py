@@ -29,7 +29,7 @@ def build_objective(config: ObjectiveConfig, context: Context) -> Objective:
         terms.append(SelfFeedback(config))
     match config:
         case RltfSdConfig() | RltfSdFmConfig():
-            terms.append(Distillation(config.sd, AgainstBaseline(config.sd, config)))
+            terms.append(Distillation(config.sd, AgainstBaseline(config.sd, config), config.sd.floor_for))
         case RejectionSamplingConfig():
             terms.append(Distillation(config.sd, correct_only))
         case SdpoConfig():
@@ -41,6 +41,6 @@ def build_objective(config: ObjectiveConfig, context: Context) -> Objective:
             terms += user_terms(config, context)
         case _:
             pass
-    if isinstance(config, RltfFmConfig | RltfSdFmConfig):
+    if isinstance(config, RltfFmConfig | RltfSdFmConfig | SdpoConfig) and config.fm is not None:
         terms.append(FeedbackModelling(config.fm, context.renderer, context.prompts))
     return Objective(terms=tuple(terms))

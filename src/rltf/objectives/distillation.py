@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -49,6 +49,7 @@ class Distillation(Term):
 
     sd: ImitationConfig
     advantages: RevisionAdvantages
+    floor_for: Literal["all", "negative"] = "all"
 
     @property
     def _reads_student(self) -> bool:
@@ -72,6 +73,9 @@ class Distillation(Term):
         """Samples `(x_0 -> y_h)` for every turn after the first."""
         sd = self.sd
         coefficient = linear_schedule(sd.initial_coefficient, sd.coefficient, progress)
+        floor = sd.logprob_floor
+        if floor is not None:
+            floor = linear_schedule(sd.initial_logprob_floor, floor, progress)
         first_attempts = [rollout.turns[0] for rollout in group.rollouts]
         samples: list[TrainingSample] = []
         for turn_index in range(1, max(len(rollout.turns) for rollout in group.rollouts)):
@@ -80,7 +84,7 @@ class Distillation(Term):
             values_G, advantages_G = self.advantages(revisions, first_attempts)
             for i, turn, value, advantage in zip(reached, revisions, values_G, advantages_G, strict=True):
                 student_T = answers[_student(first_attempts[i], turn)].logprobs_T if self._reads_student else None
-                weights_T = self._weights(turn, student_T, coefficient * advantage)
+                weights_T = self._weights(turn, student_T, coefficient * advantage, floor)
                 if not weights_T.any():
                     continue
                 samples.append(
@@ -100,15 +104,16 @@ class Distillation(Term):
                 )
         return samples
 
-    def _weights(self, turn: Turn, student_T: FloatArray | None, weight: float) -> FloatArray:
+    def _weights(self, turn: Turn, student_T: FloatArray | None, weight: float, floor: float | None) -> FloatArray:
         """The advantage on each token, times the full ratio if asked, 0 on tokens below the floor."""
         if self.sd.ratio == "full" and weight != 0.0:
             assert student_T is not None
             weight *= sequence_ratio(student_T, turn.completion.logprobs)
         weights_T = np.full(len(turn.completion.tokens), weight, dtype=np.float32)
-        if self.sd.logprob_floor is not None:
+        if floor is not None and (self.floor_for == "all" or weight < 0.0):
             assert student_T is not None
-            weights_T[student_T < self.sd.logprob_floor] = 0.0
+            held_T = student_T if self.sd.floor_on == "logprob" else student_T - turn.completion.logprobs
+            weights_T[held_T < floor] = 0.0
         return weights_T
 
     def _old_logprobs(self, turn: Turn, student_T: FloatArray | None) -> FloatArray | None:

@@ -1,7 +1,8 @@
 """Feedback modelling (RLTF-FM): the policy learns to predict the feedback on its own attempts.
 
 `l_FM = E sum_h -log pi(c_h | f_FM(x_h, y_h))`, added to the loss with a coefficient lambda (paper, RLTF-FM).
-The feedback is the stored record of what the source wrote; only its tokens carry gradient.
+The feedback is the stored record of what the source wrote; only its tokens carry gradient. With `fm.given = question`
+it is predicted from the question alone, `-log pi(c_h | f_lesson(x_0))`, without the attempt.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class FeedbackModelling(Term):
         """Samples `(f_FM(x_h, y_h) -> c_h)` for every turn that has feedback which the policy did not write itself."""
         fm = self.fm
         coefficient = linear_schedule(fm.initial_coefficient, fm.coefficient, progress)
-        if coefficient == 0.0:
+        solved = sum(rollout.turns[0].score.correct for rollout in group.rollouts) / len(group.rollouts)
+        if coefficient == 0.0 or solved > fm.most_solved:
             return []
         samples: list[TrainingSample] = []
         for i, rollout in enumerate(group.rollouts):
@@ -39,7 +41,10 @@ class FeedbackModelling(Term):
                     continue
                 tokens = self.renderer.completion(turn.feedback.text)
                 weight = coefficient / len(tokens) if fm.normalize == "token_mean" else coefficient
-                request = self.prompts.feedback_request(turn.feedback_messages, turn.text)
+                if fm.given == "question":
+                    request = self.prompts.lesson_request(rollout.turns[0].messages)
+                else:
+                    request = self.prompts.feedback_request(turn.feedback_messages, turn.text)
                 samples.append(
                     TrainingSample(
                         prompt_tokens=self.renderer.prompt(request),

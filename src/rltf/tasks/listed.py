@@ -46,13 +46,15 @@ class LeftOut:
     contaminated: int
     """Training problems that a test problem holds, or shares too many words in a row with."""
     unusable: int = 0
-    """Problems of a data set none of whose tests can be checked."""
+    """Problems of a data set that cannot be checked."""
+    unusable_for: str = "without a test that can be checked"
+    """Why they cannot."""
 
     def __str__(self) -> str:
         reasons = {
             "repeated": self.repeated,
             "shared with the test problems": self.contaminated,
-            "without a test that can be checked": self.unusable,
+            self.unusable_for: self.unusable,
         }
         return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
 

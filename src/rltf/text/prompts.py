@@ -40,6 +40,11 @@ class Texts(Protocol):
         """Asks for feedback behind an attempt."""
         ...
 
+    @property
+    def lesson_request(self) -> str:
+        """Asks, in place of an answer, what answers have to mind; a template with `{question}`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
@@ -85,3 +90,8 @@ class Prompts:
         """f_FM(x_h, y_h): the conversation with the attempt, then the request for feedback on it."""
         request = Message(role="user", content=self.texts.feedback_request)
         return (*messages, Message(role="assistant", content=attempt), request)
+
+    def lesson_request(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """f_lesson(x_0): the conversation up to the question, whose words stand in the request."""
+        asked = substitute(self.texts.lesson_request, {"question": messages[-1].content})
+        return (*messages[:-1], Message(role="user", content=asked))

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Tag
 from rltf.config.tasks.base import TaskSection
 from rltf.config.tasks.code import CodeConfig
 from rltf.config.tasks.gym import GYM, GymConfig
+from rltf.config.tasks.instructions import IfevalConfig, InstructionsConfig
 from rltf.config.tasks.maths import MathsConfig
 from rltf.config.tasks.own import PythonConfig, RowsConfig
 from rltf.config.tasks.puzzles import BinaryMatrixConfig, KnightsAndKnavesConfig, ShortestPathConfig
@@ -27,6 +28,8 @@ SingleTask: TypeAlias = (
     | Annotated[KnightsAndKnavesConfig, Tag("knights_and_knaves")]
     | Annotated[CodeConfig, Tag("code")]
     | Annotated[GymConfig, Tag(GYM)]
+    | Annotated[IfevalConfig, Tag("ifeval")]
+    | Annotated[InstructionsConfig, Tag("instructions")]
     | Annotated[MathsConfig, Tag("maths")]
     | Annotated[RowsConfig, Tag("rows")]
     | Annotated[PythonConfig, Tag("python")]
