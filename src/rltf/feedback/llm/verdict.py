@@ -30,6 +30,10 @@ _FIELD = re.compile(r"[\"']\s*feedback\s*\\?[\"']\s*:", re.IGNORECASE)
 _NUMBER = re.compile(r"\+?([0-9]{1,4}(?:\.[0-9]{1,4})?)\.?(?:\s*(?:/|out\s+of)\s*([0-9]{1,4})\.?)?", re.IGNORECASE)
 
 
+_SWALLOWERS = {"\a": "a", "\b": "b", "\v": "v", "\f": "f", "\r": "r"}
+_SWALLOWED = re.compile(r"[\a\b\v\f\r](?=[A-Za-z])")
+
+
 @dataclass(frozen=True, slots=True)
 class Unusable:
     """Why a judge's text is no feedback."""
@@ -181,8 +185,12 @@ def _number(value: object, rubric: Rubric) -> float | None:
 
 
 def _visible(text: str) -> str:
-    """Feedback without control characters, which no judge means and no terminal or page should meet."""
+    """Feedback without control characters, which no judge means and no terminal or page should meet.
+
+    Those that stand before letters are what an endpoint made of a backslash and the first of them: LaTeX.
+    """
     lines = sound(text).replace("\r\n", "\n")
+    lines = _SWALLOWED.sub(lambda match: "\\" + _SWALLOWERS[match[0]], lines)
     return "".join(c for c in lines if c in "\n\t" or unicodedata.category(c) != "Cc").strip()
 
 
