@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
 
-from rltf.tasks.maths.parts import tidy, without_brackets
+from rltf.tasks.maths.parts import tidy, without_brackets, without_marks
 from rltf.tasks.maths.spelling import WORDS
 from rltf.tasks.maths.values import NAMED, letters_of, split
 
@@ -36,6 +36,9 @@ _MODULUS = re.compile(
     r"\s*[,(]?\s*\(?\s*(?:\\pmod|\\bmod|\\mod|\\text\s*\{\s*\(?mod\s*\}|\\mathrm\s*\{\s*mod\s*\}|\bmod)\s*\{?\s*([^{}()]+?)\s*\}?\s*\)?$"
 )
 _EQUIVALENT = re.compile(r"([a-zA-Z]\w*)\s*(?:\\equiv(?![a-zA-Z])|=)\s*(.+)")
+_TURNED = re.compile(r"(-?\d+)\s*(?:\\equiv(?![a-zA-Z])|=)\s*([a-zA-Z])")
+_DIVIDES = re.compile(r"(?P<divisor>\d+)\s*(?:\\mid(?![a-zA-Z])|\||\\vert(?![a-zA-Z])|divides)\s*(?P<letter>[a-zA-Z])")
+_DIVISIBLE = re.compile(r"(?P<letter>[a-zA-Z])\s+is\s+(?:divisible\s+by|an?\s+multiple\s+of)\s+(?P<divisor>\d+)")
 _SMALL = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _BASES = {word: str(base) for base, word in enumerate(_SMALL, start=2)} | {"sixteen": "16", "hex": "16"}
 _MARKS = re.compile(r"\\(?:text|mathrm|textbf|mathbf)(?![a-zA-Z])|[{}$]")
@@ -64,7 +67,8 @@ class Listing:
     names: tuple[str, ...] = ()
     """Of values of unknowns, as many as entries."""
     ends: str = ""
-    """`()` of a point, `{}` of a set, `[)` of an interval; `|` and `-` of a column and a row; empty without any."""
+    """`()` of a point, `{}` of a set, `[)` of an interval; `|` and `-` of a column and a row; `=` of equations whose
+    order matters; empty without any."""
 
     @property
     def is_ordered(self) -> bool:
@@ -93,6 +97,8 @@ class Congruence:
     letter: str
     residue: str
     modulus: str
+    divides: bool = False
+    """Whether it is written as `7 | x`: a residue alone does not say that."""
 
 
 @lru_cache(maxsize=4096)
@@ -117,12 +123,16 @@ def based(answer: str) -> Based | None:
 def congruence(answer: str) -> Congruence | None:
     """A congruence; None for any other answer."""
     text = tidy(answer)
+    if divided := _DIVIDES.fullmatch(without_marks(text).strip()) or _DIVISIBLE.fullmatch(without_marks(text).strip()):
+        return Congruence(divided["letter"], "0", divided["divisor"], divides=True)
     match = _MODULUS.search(text) if "mod" in text else None
     if match is None:
         return None
     left = text[: match.start()].strip()
     equal = _EQUIVALENT.fullmatch(left)
     letter, residue = (equal[1], equal[2]) if equal else ("", left)
+    if turned := _TURNED.fullmatch(left):
+        letter, residue = turned[2], turned[1]
     return Congruence(letter, without_brackets(residue.strip()), match[1].strip())
 
 
@@ -147,6 +157,8 @@ def listing(answer: str) -> Listing | None:
     if "\\cup" in body or "\\cap" in body or re.search(r"\\(?:le|ge|lt|gt|leq|geq|ne)(?![a-zA-Z])|[<>]", body):
         return None
     if found := _bracketed(body):
+        if found.ends == "()" and (values := _of_unknowns(found.entries)) is not None:
+            return values  # (x = 1, y = 2)
         return Listing(_expanded((body,))) if found.ends == "()" and _SIGNS.search(body) else found
     return _bare_list(text)
 
@@ -155,14 +167,44 @@ def _bare_list(text: str) -> Listing | None:
     parts = _expanded(split(_with_commas(text)))
     if len(parts) < 2 or not all(parts):
         return None
+    if (values := _of_unknowns(parts)) is not None:
+        return values
     named = [NAMED.fullmatch(part) for part in parts]
     names = tuple(_bare(match[1]) for match in named if match)
-    values = tuple(match[2].strip() if match else part for match, part in zip(named, parts, strict=True))
-    if len(names) == len(parts) == len(set(names)):
-        return Listing(values, names)
     if len(set(names)) == 1 and len(names) in (1, len(parts)) and named[0]:
-        return Listing(values)  # x = 1, x = 2 and x = 1, 2
+        # x = 1, x = 2 and x = 1, 2
+        return Listing(tuple(match[2].strip() if match else part for match, part in zip(named, parts, strict=True)))
+    if len(names) == len(parts) and not _SIGNS.search(text):
+        return _alternatives(parts, names)
     return Listing(parts) if not any("=" in part for part in parts) or not names else None
+
+
+def _of_unknowns(parts: Sequence[str]) -> Listing | None:
+    """The values of unknowns of different names; None where the parts are not that."""
+    named = [NAMED.fullmatch(part) for part in parts]
+    names = tuple(_bare(match[1]) for match in named if match)
+    if not len(names) == len(parts) == len(set(names)):
+        return None
+    return Listing(tuple(match[2].strip() for match in named if match), names)
+
+
+def _alternatives(parts: Sequence[str], names: Sequence[str]) -> Listing:
+    """`x = 1, y = 2 or x = 2, y = 1`: an entry for each alternative, with values of the same unknowns.
+
+    Where the unknowns of the alternatives are not the same, it is not known what belongs to what, and the parts are in
+    order.
+    """
+    groups: list[list[str]] = [[]]
+    seen: list[set[str]] = [set()]
+    for part, name in zip(parts, names, strict=True):
+        if name in seen[-1]:
+            groups.append([])
+            seen.append(set())
+        groups[-1].append(part)
+        seen[-1].add(name)
+    if any(those != seen[0] for those in seen):
+        return Listing(tuple(parts), ends="=")
+    return Listing(tuple(", ".join(group) for group in groups))
 
 
 def same_listings(given: Listing, wanted: Listing, same: Same) -> bool:
