@@ -161,6 +161,8 @@ class _Decision:
                 return False
             # The modulus may be left out, as a unit may.
             return self._same_entry(given.residue if given else answer, wanted.residue if wanted else gold)
+        if given.divides != wanted.divides and not (given.letter and wanted.letter):
+            return False
         if given.letter and wanted.letter and given.letter != wanted.letter:
             return False
         return self._same_entry(given.modulus, wanted.modulus) and self._same_residues(given, wanted)
