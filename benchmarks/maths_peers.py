@@ -1,12 +1,12 @@
 """The same maths answers through our grader and through those of other packages: who errs where, both ways.
 
-    python -m venv /tmp/peers
-    /tmp/peers/bin/pip install math-verify mathruler ai4math && /tmp/peers/bin/pip install --no-deps verl
-    python benchmarks/maths_peers.py --python /tmp/peers/bin/python
+    pip install -c constraints.txt -e ".[dev,peers]" && pip install --no-deps verl==0.9.1
+    python benchmarks/maths_peers.py [--python OTHER/bin/python]
 
 The pairs are those of `tests/data/wild/maths*.jsonl` and `tests/data/maths_pairs.tsv`, and near misses made from a seed
 (`tests/near_misses.py`). Prints a table of Markdown: of each grader, the wrong answers that it pays and the right ones
-that it refuses, by kind. A grader that is not installed is left out. The others are handed an answer without its box
+that it refuses, by kind. A grader that is not installed is left out. verl is in no extra: it requires a transformers
+below 5.11, and only its grader is read here. The others are handed an answer without its box
 and a gold one without its solution, and have five seconds for each. Run it on no answers but these: some of them
 evaluate what they read.
 """

@@ -29,6 +29,14 @@ UNITS = (
     "mW",
     "MW",
 )
+PAIRS = (
+    ("hours", "minutes", 60),
+    ("min", "s", 60),
+    ("ft", "in", 12),
+    ("kg", "g", 1000),
+    ("m", "cm", 100),
+    ("lb", "oz", 16),
+)
 COMPOUNDS = ("m/s", "km/h", "m/s^2", "kg/m^3", "N m", "cm^2", "m^3", "J/K", "W/m^2")
 MONEY = ("\\$", "£", "€", "¥", "₹")
 LETTERS = "xyzabpq"
@@ -226,11 +234,61 @@ def _order(random: Random) -> tuple[str, str]:
     return random.choice(pairs)
 
 
+def _compounds(random: Random) -> tuple[str, str]:
+    large, small, size = random.choice(PAIRS)
+    first, second = random.randint(2, 40), random.randint(2, size - 2)
+    gold = f"{first}\\text{{ {large} }}{second}\\text{{ {small}}}"
+    off = second + random.choice((1, -1))
+    form = random.choice(
+        (
+            f"{first}\\text{{ {large} }}{off}\\text{{ {small}}}",
+            f"{first + 1} {large} {second} {small}",
+            f"{first} {large} and {off} {small}",
+            f"{first * size + off} {small}",
+            f"{first}\\text{{ {large}}}",
+            f"-{first} {large} {second} {small}",
+        )
+    )
+    return gold, form
+
+
+def _other_parts(random: Random) -> tuple[str, str]:
+    large, small, size = random.choice(PAIRS)
+    first, second = random.sample(range(2, min(size, 40)), 2)
+    other, less, _ = random.choice([pair for pair in PAIRS if large not in pair and small not in pair])
+    form = random.choice(
+        (
+            f"{first} {other} {second} {less}",
+            f"{first} {small} {second} {large}",
+            f"{first * size + second} {large}",
+            f"{first} {large} {second}",
+        )
+    )
+    return f"{first} {large} {second} {small}", form
+
+
+def _alternatives(random: Random) -> tuple[str, str]:
+    a, b, c = random.sample(range(-50, 50), 3)
+    x, y = random.sample(LETTERS, 2)
+    gold = f"{x}={a}, {y}={b} \\text{{ or }} {x}={b}, {y}={c}"
+    form = random.choice(
+        (
+            f"{x}={a}, {y}={c} \\text{{ or }} {x}={b}, {y}={b}",
+            f"{x}={b}, {y}={a} \\text{{ or }} {x}={c}, {y}={b}",
+            f"{x}={a}, {y}={b}",
+            f"({b}, {a}), ({c}, {b})",
+            f"({a}, {c}), ({b}, {b})",
+            f"{x}={a}, {x}={b}, {y}={b}, {y}={c}",
+        )
+    )
+    return gold, form
+
+
 _CHANGES: dict[str, tuple[Callable[[Random], tuple[str, str]], ...]] = {
-    "last digit": (_whole, _grouped, _decimal, _fraction),
+    "last digit": (_whole, _grouped, _decimal, _fraction, _compounds),
     "sign": (_signs,),
     "exponent": (_power, _factorials, _scientific, _polynomial_power),
     "base": (_bases,),
-    "unit": (_units, _unit_powers, _money, _temperatures),
-    "order": (_order,),
+    "unit": (_units, _unit_powers, _money, _temperatures, _other_parts),
+    "order": (_order, _order, _alternatives),
 }

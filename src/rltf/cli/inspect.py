@@ -1,4 +1,4 @@
-"""`rltf eval`, `refine`, `rollout`, `tasks` and `validate`: look at models and tasks."""
+"""`rltf eval`, `refine`, `rollout` and `tasks`, and the checks of `validate`: look at models and tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rltf.cli.ending import fail
 from rltf.config import FeedbackConfig, RunConfig
 from rltf.config.load import apply_override, parse_override, validate_config
 from rltf.rollouts.recording import group_records
@@ -18,9 +17,7 @@ from rltf.runs.build import build_engine, build_task, known_tasks, task_settings
 from rltf.runs.defaults import settle
 from rltf.runs.look import collecting, evaluation_of, settings_for, split_named
 from rltf.runs.report import percent, plain, transcript
-from rltf.support.errors import TaskHung, UserError
 from rltf.support.seeds import derive_seed
-from rltf.support.user_code import time_limit
 from rltf.tasks.base import Task
 from rltf.tasks.mixture import left_out_of, parts_of
 from rltf.tasks.validate import Check, validate
@@ -161,19 +158,8 @@ def tasks_command() -> None:
     Console().print(table)
 
 
-def validate_command(name: str, problems: int, settings: Sequence[str], seconds: float) -> None:
-    """Prints each check's outcome; exit status 1 if one failed. The tasks of a mixture are checked one by one.
-
-    A call of a task of the user's that takes longer than `seconds` ends the command with a line that names it.
-    """
-    try:
-        with time_limit(seconds):
-            _validate(name, problems, settings)
-    except TaskHung as error:
-        raise UserError(f"{error}; --seconds allows more than {seconds:g}") from error
-
-
-def _validate(name: str, problems: int, settings: Sequence[str]) -> None:
+def print_checks_of(name: str, problems: int, settings: Sequence[str]) -> bool:
+    """Prints the outcome of each check of a task; whether all hold. The tasks of a mixture are checked one by one."""
     data = task_settings(name)
     for setting in settings:
         apply_override(data, setting)
@@ -188,8 +174,7 @@ def _validate(name: str, problems: int, settings: Sequence[str]) -> None:
         found = validate(task, problems)
         _print_checks(console, found)
         checks += found
-    if not all(check.passed for check in checks):
-        fail(f"{name} is not valid", 1)
+    return all(check.passed for check in checks)
 
 
 def print_left_out(console: Console, task: Task) -> None:

@@ -14,6 +14,7 @@ import typer
 from rltf import __version__
 from rltf.cli.ending import fail, stop_at_once
 from rltf.support.errors import Stopped, UserError
+from rltf.support.user_code import say_who_ends_the_program
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -238,7 +239,7 @@ def validate(
     seconds: Annotated[float, typer.Option(min=0.1, help="What one call of a task of your own may take.")] = 30.0,
 ) -> None:
     """Prove without a model that a task's gold answers score 1, wrong ones do not, and feedback gives nothing away."""
-    from rltf.cli.inspect import validate_command
+    from rltf.cli.validate import validate_command
 
     validate_command(task, problems, settings or [], seconds)
 
@@ -371,6 +372,7 @@ def run() -> None:
     # Chatter of libraries would tear the live view.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     signal.signal(signal.SIGINT, stop_at_once)
+    say_who_ends_the_program()
     try:
         app()
     except UserError as error:

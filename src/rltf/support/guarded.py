@@ -182,11 +182,19 @@ def limit_process(megabytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (megabytes * 2**20, megabytes * 2**20))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    die_with_parent()
     with contextlib.suppress(OSError, AttributeError):  # Linux alone
         libc = ctypes.CDLL(None)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if libc.unshare(_CLONE_NEWNET) != 0:
             libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+
+
+def die_with_parent(parent: int | None = None) -> None:
+    """Has the kernel end this process with the thread that started it, at once if the process `parent` is gone."""
+    with contextlib.suppress(OSError, AttributeError):  # Linux alone
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _serve(place: str, megabytes: int) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+THINKING = (
+    r"(?:[\w-]+:)?(?:[\w-]*(?:think|thought|reason|reflect|scratch|monologue|deliberat|ruminat)[\w-]*|analysis|cot)"
+)
+"""A pattern of the names by which models' tags mark what they only thought."""
 _MOST_ZEROS = 30
 
 

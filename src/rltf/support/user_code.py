@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
+import posix
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 R = TypeVar("R")
 _AGAIN = 1.0
-_GRACE = 20.0
-"""Seconds after which a call that cannot be interrupted ends the program, with a traceback."""
+_LEAVING = ("_exit", "execv", "execve")
+_STATUS = 3
 
 
 class TookTooLong(Exception):
@@ -32,6 +31,8 @@ class _Here(threading.local):
 
 _here = _Here()
 _limit: list[float] = []
+_reports: list[Callable[..., None]] = []
+"""Who is told of each call, and of an end of the process that no call can raise: at most one."""
 
 
 @contextlib.contextmanager
@@ -44,10 +45,30 @@ def time_limit(seconds: float) -> Iterator[None]:
         _limit.pop()
 
 
-def call_user_code(call: Callable[[], R], share: int = 1) -> R:
-    """The result of a call, which has the limit `share` times.
+def report_to(report: Callable[..., None]) -> None:
+    """From now on, `report("begin", place, seconds)` and `report("end")` tell of each call that has a limit, and
+    `report("left", by)` of a thread, or a function of atexit, that ends the process."""
+    _reports[:] = [report]
 
-    Raises what the call raises, `SystemExit` where it calls `os._exit`, and `TookTooLong`.
+
+def say_who_ends_the_program() -> None:
+    """From now on, a thread or a function of atexit that ends this process says so on stderr; the status is 3.
+
+    For a program of ours alone: what a notebook's process does at its end is not for us to change.
+    """
+
+    def report(kind: str, *said: Any) -> None:
+        if kind == "left":
+            line = f"rltf: {said[0]} ended the program, in a thread or a function of atexit; no file may do so"
+            os.write(2, f"{line}\n".encode())
+
+    report_to(report)
+
+
+def call_user_code(call: Callable[[], R], share: int = 1, place: str = "") -> R:
+    """The result of a call, which has the limit `share` times; `place` says what it is about.
+
+    Raises what the call raises, `SystemExit` where it calls `os._exit` or `os.execv`, and `TookTooLong`.
     """
     _catch_exits()
     _here.calls += 1
@@ -55,7 +76,7 @@ def call_user_code(call: Callable[[], R], share: int = 1) -> R:
         if not _limit:
             return call()
         seconds = _limit[-1] * share
-        with _interrupted_after(seconds):
+        with _interrupted_after(seconds, place):
             return call()
     except _Interrupted as error:
         raise TookTooLong(f"took longer than {seconds:g} seconds").with_traceback(error.__traceback__) from None
@@ -64,13 +85,12 @@ def call_user_code(call: Callable[[], R], share: int = 1) -> R:
 
 
 @contextlib.contextmanager
-def _interrupted_after(seconds: float) -> Iterator[None]:
+def _interrupted_after(seconds: float, place: str) -> Iterator[None]:
     def interrupt(*_: object) -> None:
         raise _Interrupted
 
-    # What holds the interpreter, in C, cannot be interrupted but by the end of the process.
-    if sys.__stderr__ is not None:
-        faulthandler.dump_traceback_later(seconds + _GRACE, exit=True, file=sys.__stderr__)
+    for report in _reports:
+        report("begin", place, seconds)
     main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGALRM, interrupt) if main else None
     try:
@@ -82,19 +102,34 @@ def _interrupted_after(seconds: float) -> Iterator[None]:
         if main:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
-        faulthandler.cancel_dump_traceback_later()
+        for report in _reports:
+            report("end")
 
 
 def _catch_exits() -> None:
-    """Has `os._exit` raise in a call of the user's code, in this process: it would end the run as if all were well."""
+    """Has what ends this process at once raise in a call of the user's code: the run would end as if all were well."""
     if getattr(os._exit, "raises", False):
         return
     leave, owner = os._exit, os.getpid()
 
-    def exit_or_raise(status: int) -> None:
-        if _here.calls and os.getpid() == owner:
-            raise SystemExit(f"os._exit({status})")
-        leave(status)
+    def caught(name: str) -> Callable[..., Any]:
+        function = getattr(os, name)
 
-    exit_or_raise.raises = True  # type: ignore[attr-defined]
-    os._exit = exit_or_raise  # type: ignore[assignment]
+        def raise_or_leave(*arguments: Any) -> Any:
+            # A child that the user's code forks ends as it likes.
+            if os.getpid() == owner:
+                shown = f"os.{name}({', '.join(map(repr, arguments[:1]))})"
+                if _here.calls:
+                    raise SystemExit(shown)
+                for report in _reports:
+                    report("left", shown)
+                    leave(_STATUS)
+            return function(*arguments)
+
+        raise_or_leave.raises = True  # type: ignore[attr-defined]
+        return raise_or_leave
+
+    for name in _LEAVING:
+        replacement = caught(name)
+        for module in (os, posix):
+            setattr(module, name, replacement)

@@ -57,7 +57,7 @@ def _load(path: Path, setting: str, digest: str) -> ModuleType:
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     try:
-        call_user_code(lambda: execute(module))
+        call_user_code(lambda: execute(module), place=f"{setting}: loading the file")
     except (Stopped, KeyboardInterrupt):
         raise
     except TookTooLong as error:

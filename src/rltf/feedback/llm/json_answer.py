@@ -14,11 +14,25 @@ _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)(?=([A-Za-z]*))", re.DOTALL)
 _ESCAPED_COMMAND = re.compile(r"(?<!\\)\\\\[A-Za-z]{2}")
 # Commands of LaTeX that, behind a single backslash, begin as JSON writes a line break or a tab.
 _COMMANDS = re.compile(
-    "nabla|neg|neq|newline|nexists|ngeq|ngtr|nleq|nless|nmid|nonumber|not|notin|nparallel|nsubseteq|nsupseteq|"
-    "nearrow|nwarrow|tan|tanh|tau|tbinom|text|textbf|textit|textrm|texttt|textsf|tfrac|theta|therefore|thinspace|"
-    "tilde|times|to|top|triangle|triangleq"
+    "nabla|natural|ncong|ne|nearrow|neg|neq|newcommand|newline|newpage|nexists|ngeq|ngeqq|"
+    "ngeqslant|ngtr|ni|nLeftarrow|nleftarrow|nLeftrightarrow|nleftrightarrow|nleq|nleqq|"
+    "nleqslant|nless|nmid|nobreak|nocite|noindent|nolimits|nonumber|norm|normalfont|normalsize|"
+    "not|notag|notin|nparallel|nprec|npreceq|nRightarrow|nrightarrow|nshortmid|nsim|nsubset|"
+    "nsubseteq|nsucc|nsucceq|nsupset|nsupseteq|ntriangleleft|ntrianglelefteq|ntriangleright|nu|"
+    "null|number|numberline|nVDash|nVdash|nvDash|nvdash|nwarrow|tag|tan|tanh|tau|tbinom|"
+    "tens|tensor|text|textbf|textcolor|textit|textmd|textnormal|textrm|textsc|textsf|textsl|"
+    "textstyle|textsubscript|textsuperscript|texttt|textup|tfrac|therefore|theta|thickapprox|"
+    "thicksim|thinspace|tilde|times|tiny|title|to|top|toprule|tr|trace|triangle|triangledown|"
+    "triangleleft|trianglelefteq|triangleq|triangleright|trianglerighteq|twoheadleftarrow|"
+    "twoheadrightarrow"
 )
-_SHORT_COMMANDS = {"ne", "nu"}
+_AMBIGUOUS = re.compile("ne|neg|ni|nu|tag|tan|tau|tens|to|top|tr|trace")
+"""What a line or a cell could begin with as well, once the sign for the break is taken off: "e", "an", "o"."""
+_SIGNS = ("ne", "ni", "nu")
+"""What a single letter at the start of a line looks like."""
+_BEFORE_A_SIGN = tuple("$({[=+-*/^_<>|&~")
+_STRING_START = 2000
+"""How far back the start of the formula is looked for in which a sign may stand."""
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"' + r"|'((?:[^'\\]|\\.)*)'" + r"|,(?=\s*[}\]])", re.DOTALL)
 
 
@@ -34,6 +48,8 @@ def mended(text: str) -> str:
     r"""The text with each backslash that is meant as one written as JSON writes it: LaTeX as models write it in JSON.
 
     `\frac` holds what JSON takes for a form feed, `\theta` for a tab, `\nabla` for a line break; `\cdot` is no JSON.
+    Behind a form feed, a backspace or a carriage return no letter ever stands; behind a line break or a tab it makes a
+    difference whether all letters together are a command.
     """
     escapes = _ESCAPED_COMMAND.search(text) is not None
     in_double_quotes = '"feedback"' in text.lower()
@@ -46,14 +62,24 @@ def mended(text: str) -> str:
             return sign if in_double_quotes else match[0]
         if sign in "nt":
             command = sign + letters
-            # One who writes \\frac means a line break by \n; and a variable may stand alone at the start of a line.
-            short = command in _SHORT_COMMANDS and text[match.start() - 1 : match.start()] in (" ", "$", "(", "{")
-            return "\\" + match[0] if not escapes and (_COMMANDS.fullmatch(command) or short) else match[0]
+            # One who writes \\frac means a line break by \n, unless what would stand behind it is no word.
+            known = bool(_COMMANDS.fullmatch(command)) and not (escapes and _AMBIGUOUS.fullmatch(command))
+            if known and command in _SIGNS:
+                known = _in_a_formula(text, match.start(), spaced=command != "ni")
+            return "\\" + match[0] if known else match[0]
         if sign in "fr" and not letters:
             return match[0]
         return "\\" + match[0]
 
     return _ESCAPE.sub(mend, text)
+
+
+def _in_a_formula(text: str, place: int, *, spaced: bool) -> bool:
+    """Whether a sign of mathematics may stand at a place; `spaced`: behind a space it may."""
+    before = text[max(0, place - _STRING_START) : place]
+    before = before[before.rfind('"') + 1 :]
+    opened = before.count("$") % 2 == 1 or before.rfind("\\(") > before.rfind("\\)")
+    return opened or before.endswith((*_BEFORE_A_SIGN, " ") if spaced else _BEFORE_A_SIGN)
 
 
 def whole(text: str) -> object:

@@ -11,11 +11,12 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
+from rltf.support.texts import THINKING
+
 Span: TypeAlias = tuple[int, int]
 
-_NAME = r"(?:[\w-]+:)?(?:[\w-]*(?:think|thought|reason|reflect|scratch|monologue|deliberat|ruminat)[\w-]*|analysis|cot)"
 _MARK = re.compile(
-    rf"<\|?\s*(?P<slash>/?)\s*(?P<name>{_NAME})(?:\s[^<>]*)?\|?>"
+    rf"<\|?\s*(?P<slash>/?)\s*(?P<name>{THINKING})(?:\s[^<>]*)?\|?>"
     r"|\[(?P<bracket>/?)(?:think|thinking|reasoning)\]"
     r"|\u25c1(?P<triangle>/?)think\u25b7"
     r"|<\|channel>\s*(?:thought|analysis)|(?P<channel><channel\|>)"

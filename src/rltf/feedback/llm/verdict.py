@@ -24,10 +24,18 @@ _SCORE_TAG = re.compile(r"<\s*score(?:\s[^<>]*)?>|<\s*/\s*score\s*>", re.IGNOREC
 _SCORE = re.compile(r"<\s*score(?:\s[^<>]*)?>(.*?)<\s*/\s*score\s*>(\s*/\s*[0-9]+)?", re.DOTALL | re.IGNORECASE)
 _BOLD_TAG = re.compile(r"\*\*\s*(<\s*/?\s*(?:feedback|score)\b[^<>]*>)\s*\*\*", re.IGNORECASE)
 _ESCAPED_TAG = re.compile(r"&lt;\s*feedback\b", re.IGNORECASE)
+# The name of what is given, which the tag or the field has said already.
+_LABEL = re.compile(
+    r"(?:(?:my|your|the|overall|final|total)\s+)?(?:score|rating|grade)[\s*_`]*(?:[:=]|is\b)", re.IGNORECASE
+)
 _SCORE_LINE = re.compile(r"[\s*_#]*score[\s*_]*[:=](.*)", re.DOTALL | re.IGNORECASE)
 # Spelled in letters, as `prompts.harmless` keeps it out of what a judge may quote.
 _FIELD = re.compile(r"[\"']\s*feedback\s*\\?[\"']\s*:", re.IGNORECASE)
-_NUMBER = re.compile(r"\+?([0-9]{1,4}(?:\.[0-9]{1,4})?)\.?(?:\s*(?:/|out\s+of)\s*([0-9]{1,4})\.?)?", re.IGNORECASE)
+_NUMBER = re.compile(r"\+?([0-9]{1,4}(?:\.[0-9]{1,4})?)\.?(?:\s*(?:/|(?:out\s+)?of)\s*([0-9]{1,4})\.?)?", re.IGNORECASE)
+
+
+_SWALLOWERS = {"\a": "a", "\b": "b", "\v": "v", "\f": "f", "\r": "r"}
+_SWALLOWED = re.compile(r"[\a\b\v\f\r](?=[A-Za-z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +170,12 @@ def _with_plain_tags(text: str) -> str:
     return _BOLD_TAG.sub(r"\1", text)
 
 
+_AROUND = " \t\n*_`"
 _NO_DIGIT_FORMS = ("<super>", "<sub>", "<circle>")
 
 
 def _number(value: object, rubric: Rubric) -> float | None:
-    """A score as judges write it: 8, 8.5, "8", 8/10, 8 out of 10, **8**; None where it is none."""
+    """A score as judges write it: 8, 8.5, "8", 8/10, 8 out of 10, 8 of 10, **8**, Score: 8; None where it is none."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, str):
@@ -174,15 +183,21 @@ def _number(value: object, rubric: Rubric) -> float | None:
     # Digits of full width are digits; raised, lowered or circled ones are no part of a number as it is written.
     if any(unicodedata.decomposition(character).startswith(_NO_DIGIT_FORMS) for character in value):
         return None
-    match = _NUMBER.fullmatch(unicodedata.normalize("NFKC", value).strip(" \t\n*_`"))
+    written = unicodedata.normalize("NFKC", value).strip(_AROUND)
+    label = _LABEL.match(written)
+    match = _NUMBER.fullmatch(written[label.end() :].strip(_AROUND) if label else written)
     if match is None or (match[2] is not None and int(match[2]) != rubric.highest):
         return None
     return float(match[1])
 
 
 def _visible(text: str) -> str:
-    """Feedback without control characters, which no judge means and no terminal or page should meet."""
+    """Feedback without control characters, which no judge means and no terminal or page should meet.
+
+    Those that stand before letters are what an endpoint made of a backslash and the first of them: LaTeX.
+    """
     lines = sound(text).replace("\r\n", "\n")
+    lines = _SWALLOWED.sub(lambda match: "\\" + _SWALLOWERS[match[0]], lines)
     return "".join(c for c in lines if c in "\n\t" or unicodedata.category(c) != "Cc").strip()
 
 

@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeAlias
 Ending: TypeAlias = Literal["whole", "cut", "filtered"]
 """Why an answer ends: by itself, at the token limit, or as a filter of the endpoint's took it away."""
 
+_REASONS = ("finish_reason", "native_finish_reason", "finishReason", "stop_reason", "done_reason")
+"""A gateway may call every answer stopped, and pass on what the endpoint behind it said."""
 _CUT = {"length", "max_tokens", "max_output_tokens", "max_completion_tokens", "model_length", "token_limit"}
 _FILTERED = {
     "content_filter", "content-filter", "contentfilter", "safety", "blocklist", "prohibited_content", "recitation",
@@ -74,7 +76,7 @@ def read_body(text: str) -> Completed:
     prompt_tokens, completion_tokens = read_usage(body.get("usage"))
     return Completed(
         text=content,
-        ending=_ending(finish),
+        ending=_ending(choice, body),
         refusal=refusal,
         only_thoughts=not content.strip() and any(message.get(name) for name in _THOUGHTS),
         prompt_tokens=prompt_tokens,
@@ -123,9 +125,12 @@ def _no_answer(body: Mapping[str, Any], otherwise: str) -> NoAnswer:
     return NoAnswer(message or otherwise, code)
 
 
-def _ending(finish: object) -> Ending:
-    word = finish.strip().lower() if isinstance(finish, str) else ""
-    return "cut" if word in _CUT else "filtered" if word in _FILTERED else "whole"
+def _ending(*told: Mapping[str, Any]) -> Ending:
+    """Why an answer ended, by whichever field says that it did not end by itself."""
+    details = [each["incomplete_details"] for each in told if isinstance(each.get("incomplete_details"), Mapping)]
+    reasons = [each.get(name) for each in told for name in _REASONS] + [each.get("reason") for each in details]
+    words = {reason.strip().lower() for reason in reasons if isinstance(reason, str)}
+    return "cut" if words & _CUT else "filtered" if words & _FILTERED else "whole"
 
 
 def _content(message: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rltf.feedback.logged.entries import LogEntry
 from rltf.feedback.logged.forms import CONVERSATIONS, PAIR_FEEDBACK, entries_of_row
-from rltf.feedback.logged.messages import Said, conversation_of
+from rltf.feedback.logged.messages import Said, conversation_of, under_system
 from rltf.feedback.logged.tally import Tally, UnusableRow
 from rltf.support.errors import UserError
 from rltf.support.rows import HUB, check_is_text, is_parquet, load_rows
@@ -65,7 +65,8 @@ class Chats:
             )
         if row[name] in ([], None):
             return []
-        return list(_of_conversation(conversation_of(row[name], f"{place}: {name}"), _feedback_texts(row)))
+        said = under_system(row, place, conversation_of(row[name], f"{place}: {name}"))
+        return list(_of_conversation(said, _feedback_texts(row)))
 
 
 def from_chats(source: Path | str, tally: Tally | None = None) -> Iterator[LogEntry]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from rltf.feedback.logged.messages import messages_of, text_of_content
+from rltf.feedback.logged.messages import messages_of, text_of_content, under_system
 from rltf.feedback.logged.tally import Tally, UnusableRow
 from rltf.support.errors import UserError
 from rltf.support.rows import read_rows
@@ -99,7 +99,7 @@ def entry_record(entry: LogEntry) -> dict[str, Any]:
 
 def read_entry(row: Mapping[str, Any], place: str, *, with_feedback: bool = True) -> LogEntry:
     """A row as an entry; raises `UnusableRow` at `place`. Not `with_feedback`: it is yet to be written."""
-    messages = messages_of(row.get("messages"), f"{place}: messages")
+    messages = under_system(row, place, messages_of(row.get("messages"), f"{place}: messages"))
     if messages[-1].role != "user":
         raise UnusableRow(f"{place}: messages", "must end with a message of the user, which the response answers")
     texts: dict[str, str | None] = {}

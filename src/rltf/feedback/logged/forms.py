@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rltf.feedback.logged.entries import LogEntry
-from rltf.feedback.logged.messages import conversation_of, messages_of, text_of_content
+from rltf.feedback.logged.messages import conversation_of, messages_of, text_of_content, under_system
 from rltf.feedback.logged.tally import UnusableRow
 from rltf.types import Message
 
@@ -47,7 +47,7 @@ def entries_of_row(row: Mapping[str, Any], place: str, pair_feedback: str) -> li
     Several texts of feedback on one response are several entries. Raises `UnusableRow` at `place`.
     """
     if _nested(row.get("input"), "messages"):  # OpenAI's preference pairs
-        row = {**row, "messages": row["input"]["messages"]}
+        row = {**row, **row["input"]}
     responses = list(_responses(row, place))
     if not responses:
         return None
@@ -108,7 +108,8 @@ def _question(row: Mapping[str, Any], place: str) -> tuple[tuple[Message, ...], 
     """What was asked, which ends with the user, and the response behind it where the conversation holds it."""
     name = _first(row, _QUESTIONS)
     if name is not None and isinstance(row[name], str) and not row[name].lstrip().startswith("["):
-        return (Message(role="user", content=text_of_content(row[name], place)),), None
+        asked = Message(role="user", content=text_of_content(row[name], place))
+        return under_system(row, place, (asked,)), None
     if name is None:
         # A pair may hold its question in each of its two conversations.
         name = next((name for names in _PAIRS for name in names if isinstance(row.get(name), list)), None)
@@ -123,7 +124,7 @@ def _question(row: Mapping[str, Any], place: str) -> tuple[tuple[Message, ...], 
         messages, answered = tuple(before), last.content
     if not messages or messages[-1].role != "user":
         raise UnusableRow(f"{place}: {name}", "must end with a message of the user, which the response answers")
-    return messages, answered
+    return under_system(row, place, messages), answered
 
 
 def _text(row: Mapping[str, Any], names: tuple[str, ...], place: str) -> str | None:

@@ -9,10 +9,10 @@ of the user's, between the tags in which most chat templates write them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from rltf.feedback.logged.tally import UnusableRow
 from rltf.support.texts import sound
@@ -32,6 +32,11 @@ _ROLE_FIELDS = ("role", "from", "Role", "author", "speaker", "sender")
 _TEXT_FIELDS = ("content", "value", "text", "Content", "parts", "message")
 _ASKS = ("input", "human", "user", "prompt", "instruction", "question")
 _ANSWERS = ("output", "assistant", "gpt", "bot", "response", "answer", "completion")
+_SYSTEMS = (
+    "system", "system_prompt", "system_message", "system_instruction", "systemPrompt", "systemMessage",
+    "systemInstruction",
+)  # fmt: skip
+"""Fields beside a conversation that hold what stands above it."""
 _THOUGHTS = ("thinking", "redacted_thinking", "reasoning")
 """Parts that the user never saw."""
 
@@ -53,6 +58,38 @@ class Said:
 def messages_of(value: object, place: str) -> tuple[Message, ...]:
     """A conversation as messages; raises `UnusableRow` at `place`."""
     return tuple(Message(role=said.role, content=said.content) for said in conversation_of(value, place))
+
+
+M = TypeVar("M", Said, Message)
+
+
+def under_system(row: Mapping[str, Any], place: str, messages: Sequence[M]) -> tuple[M, ...]:
+    """A conversation below the system prompt that its row has in a field of its own.
+
+    One that begins with a system message keeps it, behind that prompt in the same message, where it is another.
+    """
+    text = "\n\n".join(_system_texts(row, place))
+    found = list(messages)
+    if not text or not found:
+        return tuple(found)
+    first = found[0]
+    if first.role != "system":
+        above = replace(first, role="system", content=text)
+        found.insert(0, replace(above, by_user=False, notes={}) if isinstance(above, Said) else above)
+    elif text not in first.content:
+        found[0] = replace(first, content=f"{text}\n\n{first.content}")
+    return tuple(found)
+
+
+def _system_texts(row: Mapping[str, Any], place: str) -> Iterator[str]:
+    told: set[str] = set()
+    for name in _SYSTEMS:
+        value = row.get(name)
+        if isinstance(value, str | list | Mapping) and value:
+            text = text_of_content(value, f"{place}: {name}")
+            if text.strip() and text not in told:
+                told.add(text)
+                yield text
 
 
 def conversation_of(value: object, place: str) -> list[Said]:
@@ -84,6 +121,8 @@ def _said(item: object, place: str) -> Iterator[Said]:
     name = next((name for name in _ROLE_FIELDS if item.get(name) is not None), None)
     ask, answer = (next((key for key in keys if item.get(key) is not None), None) for keys in (_ASKS, _ANSWERS))
     if name is None and ask is not None and answer is not None:
+        for text in _system_texts(item, place):
+            yield Said(role="system", content=text)
         yield Said(role="user", content=text_of_content(item[ask], f"{place}.{ask}"), by_user=True, notes=item)
         yield Said(role="assistant", content=text_of_content(item[answer], f"{place}.{answer}"), notes=item)
         return

@@ -9,18 +9,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from rltf.support.texts import THINKING
+
 Fitness: TypeAlias = Callable[[str], int]
 """How well a block's code fits what is asked for; 0: not at all."""
 
-_THINKING = r"think|thinking|thought|thoughts|reasoning"
 # A tag beside a quotation mark or a backslash is only spoken of, or stands in a text of the code.
 _TAG = re.compile(
     r"(?<![\"'\\])(?<!(?<!`)`)"
-    rf"(?:(?P<opens><(?:{_THINKING})>|\[THINK\])|(?P<closes></(?:{_THINKING})>|\[/THINK\]))"
+    rf"(?:(?P<opens><(?:{THINKING})>|\[THINK\])|(?P<closes></(?:{THINKING})>|\[/THINK\]))"
     r"(?![\"'\\]|`(?!`))",
     re.IGNORECASE,
 )
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<\n]{0,80}<\|message\|>")
+# What chat pages put before a line, behind it and behind the mark of a list; no Python begins or ends with it.
+_UNSEEN = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
+_SPACES = "\u00a0\u2007\u202f"
+_LEAD = re.compile(rf"[ \t>{_UNSEEN}{_SPACES}]*(?:(?:[-*+\u2022]|\d{{1,3}}[.)])[ \t{_UNSEEN}{_SPACES}]+)?")
+_PLAIN = dict.fromkeys(map(ord, _UNSEEN)) | dict.fromkeys(map(ord, _SPACES), " ")
 # What may stand before a fence: spaces, marks of a quotation, the mark of a list.
 _FENCE = re.compile(r"(?P<lead>[ \t>]*(?:(?:[-*+\u2022]|\d{1,3}[.)])[ \t]+)?)(?P<fence>`{3,}|~{3,})\s*(?P<info>.*?)\s*")
 _LATE_FENCE = re.compile(r".*?\S\s*(?P<fence>`{3,}|~{3,})\s*(?P<info>[^`~\"']+?)\s*")
@@ -113,7 +119,7 @@ def without_thinking(text: str) -> str:
 
 def blocks(text: str) -> Iterator[Block]:
     """The closed blocks of a text, in order; of one that holds Markdown, the blocks in it."""
-    lines = text.replace("\r\n", "\n").split("\n")
+    lines = [_plain(line) for line in text.replace("\r\n", "\n").split("\n")]
     number = 0
     while number < len(lines):
         opening = _Opening.of(lines[number])
@@ -129,6 +135,13 @@ def blocks(text: str) -> Iterator[Block]:
         else:
             yield Block(language, code)
         number = end.line + 1
+
+
+def _plain(line: str) -> str:
+    """The line with plain spaces, and nothing that cannot be seen, at both of its ends."""
+    lead = _LEAD.match(line)
+    end = lead.end() if lead else 0
+    return line[:end].translate(_PLAIN) + line[end:].rstrip(_UNSEEN)
 
 
 @dataclass(frozen=True, slots=True)

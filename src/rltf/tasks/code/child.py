@@ -11,6 +11,7 @@ from __future__ import annotations
 import _thread
 import builtins
 import ctypes
+import io
 import json
 import os
 import resource
@@ -27,6 +28,9 @@ _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, _PR_SET_NO_NEW_PRIVS =
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_OUTPUTS = {
+    "/dev/stdout": 1, "/dev/fd/1": 1, "/proc/self/fd/1": 1, "/dev/stderr": 2, "/dev/fd/2": 2, "/proc/self/fd/2": 2,
+}  # fmt: skip
 _FORBIDDEN_EVENTS = (
     "ctypes.",
     "os.exec",
@@ -98,6 +102,30 @@ def grant(megabytes: int) -> None:
         return set_stack(min(size, most))
 
     resource.setrlimit, _thread.stack_size = setrlimit, stack_size
+    _open_outputs_by_name()
+
+
+def _open_outputs_by_name() -> None:
+    """Has /dev/stdout and its like opened as what they are: the process may open nothing to write, but has these."""
+    open_file, open_number = io.open, os.open
+
+    def output(name: Any) -> int | None:
+        if isinstance(name, int):
+            return None
+        number = _OUTPUTS.get(os.fsdecode(name))
+        return None if number is None else os.dup(number)
+
+    def open_or_copy(file: Any, mode: str = "r", *more: Any, **named: Any) -> Any:
+        number = output(file) if set(mode) & set("wax") else None
+        # A copy, whose end is not that of the output.
+        return open_file(file if number is None else number, mode.replace("x", "w"), *more, **named)
+
+    def open_number_or_copy(path: Any, flags: int, *more: Any, **named: Any) -> int:
+        number = output(path) if flags & (os.O_WRONLY | os.O_RDWR) else None
+        return open_number(path, flags, *more, **named) if number is None else number
+
+    builtins.open = io.open = open_or_copy
+    os.open = open_number_or_copy
 
 
 def run(request: dict[str, Any], send: Callable[..., None]) -> bool:
@@ -294,7 +322,8 @@ def _watch(libraries: Sequence[str]) -> Callable[[str, tuple[Any, ...]], None]:
         if event == "open":
             path, mode, flags = arguments
             writes = bool(isinstance(mode, str) and set(mode) & set("wax+")) or bool((flags or 0) & writing)
-            if writes or not (isinstance(path, int) or os.fsdecode(path).startswith(allowed)):
+            # A number is of a file that is open already.
+            if not isinstance(path, int) and (writes or not os.fsdecode(path).startswith(allowed)):
                 raise PermissionError(f"opening {path!r} is not allowed")
 
     return hook

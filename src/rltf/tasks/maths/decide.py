@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
+from rltf.tasks.maths.compounds import compound_of, same_compounds
 from rltf.tasks.maths.parts import is_integer, parted, tidy, without_brackets, without_marks
 from rltf.tasks.maths.quantities import clock_time, is_same, quantity_of, units_agree
 from rltf.tasks.maths.structure import (
@@ -66,7 +67,7 @@ def decide(answer: str, gold: str, leaf: Leaf | None = None) -> Verdict | None:
 
 def has_form(answer: str) -> bool:
     """Whether an answer is one of the forms that are compared without being read as a formula."""
-    forms = (_phrase, choice, congruence, based, quantity_of, clock_time, listing)
+    forms = (_phrase, choice, congruence, based, compound_of, quantity_of, clock_time, listing)
     return any(form(answer) is not None for form in forms)
 
 
@@ -82,7 +83,7 @@ class _Decision:
             known = compare(answer, gold)
             if known is not None:
                 return known
-        for form in (self._congruences, self._bases):
+        for form in (self._congruences, self._bases, same_compounds):
             same = form(answer, gold)
             if same is not None:
                 return _verdict(same)
@@ -141,7 +142,7 @@ class _Decision:
         known = _compare_words(answer, gold)
         if known is not None:
             return known == "equal"
-        for form in (self._congruences, self._bases):
+        for form in (self._congruences, self._bases, same_compounds):
             same = form(answer, gold)
             if same is not None:
                 return same
@@ -153,8 +154,15 @@ class _Decision:
         if wanted is None or given is None:
             if given is None and wanted is None:
                 return None
+            known, other = (given, gold) if given is not None else (wanted, answer)
+            assert known is not None
+            name = named_value(other)[0]
+            if known.divides or (name and known.letter and name != known.letter):
+                return False
             # The modulus may be left out, as a unit may.
             return self._same_entry(given.residue if given else answer, wanted.residue if wanted else gold)
+        if given.divides != wanted.divides and not (given.letter and wanted.letter):
+            return False
         if given.letter and wanted.letter and given.letter != wanted.letter:
             return False
         return self._same_entry(given.modulus, wanted.modulus) and self._same_residues(given, wanted)

@@ -42,6 +42,7 @@ _OHM = re.compile(
 )
 _PRIMES = re.compile(r"(?<=\d)\s*(?:\^\s*\{?\s*)?(\\prime\s*\\prime|''|\"|\\prime(?![a-zA-Z])|')\s*\}?$")
 _APPROXIMATE = re.compile(r"\\(?:approx|simeq|doteq)(?![a-zA-Z])")
+_CONGRUENT_BY = re.compile(r"\\equiv\s*_\s*(?:\{([^{}]*)\}|(\w))(.+)$")
 _CONGRUENT = re.compile(r"\\equiv(?![a-zA-Z])")
 LETTER = re.compile(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])")
 """A letter by itself: a variable."""
@@ -69,8 +70,13 @@ def _tidy(text: str) -> str:
     text = " ".join(text.split())
     text = plain(without_brackets(text[:-1] if text[-1:] in (".", ",", ";") else text, "{}"))
     text = _PRIMES.sub(lambda match: f"\\text{{ {_prime(match[1])}}}", text)
-    text = _APPROXIMATE.sub("=", text)
+    text = _APPROXIMATE.sub("=", _CONGRUENT_BY.sub(_with_modulus, text))
     return text if "mod" in text else _CONGRUENT.sub("=", text)
+
+
+def _with_modulus(match: re.Match[str]) -> str:
+    """`n \\equiv_5 2` with its modulus behind it."""
+    return f"\\equiv {match[3].strip()} \\pmod{{{(match[1] or match[2]).strip()}}}"
 
 
 def _prime(mark: str) -> str:

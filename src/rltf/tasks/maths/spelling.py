@@ -94,6 +94,7 @@ _ENVIRONMENT = re.compile(
     r"(?:\s*\[[tbc]\])?(?:\s*\{[lcr@{}|\s]*\})?(.*)\\end\s*\{\1\*?\}\s*\.?",
     re.DOTALL,
 )
+_SYSTEM = re.compile(r"(?:\\\{\s*)?\\begin\s*\{(cases|aligned|gathered)\}(.*?)\\end\s*\{\1\}", re.DOTALL)
 _BREAK = re.compile(r"\\\\(?:\s*\[[^\]]*\])?|\\cr(?![a-zA-Z])")
 _MARKED = re.compile(r"(\*\*\*|\*\*|\*|__|``|`|_)(?=\S)(.+?)(?<=\S)\1[.:]?")
 _SAID = re.compile(
@@ -200,14 +201,21 @@ def _untyped(match: re.Match[str]) -> str:
 
 def _lines(text: str) -> str:
     """What stands in an environment that only sets formulas below each other, with commas between the lines."""
+    if text.count("\\begin") > 1 and "&" not in text:
+        text = _SYSTEM.sub(lambda match: f"({', '.join(_rows(match[2]))})", text)
+        return text if "\\begin" in text else _BREAK.sub(", ", text)
     match = _ENVIRONMENT.fullmatch(text.strip())
     if match is None:
         return text
     body = re.sub(r"&\s*(?==)", "", match[2]) if match[1] != "array" else match[2]
     if "&" in body and match[1] in ("cases", "array", "matrix"):  # a condition, or a second column
         return text
+    return ", ".join(_rows(body))
+
+
+def _rows(body: str) -> list[str]:
     lines = [line.replace("&", " ").strip().rstrip(",;") for line in _BREAK.split(body)]
-    return ", ".join(filter(None, lines))
+    return list(filter(None, lines))
 
 
 def _as_latex(text: str) -> str:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
 
-from rltf.tasks.maths.parts import tidy, without_brackets
+from rltf.tasks.maths.parts import tidy, without_brackets, without_marks
 from rltf.tasks.maths.spelling import WORDS
+from rltf.tasks.maths.unknowns import bare, one_solution, values_of_unknowns
 from rltf.tasks.maths.values import NAMED, letters_of, split
 
 Same: TypeAlias = Callable[[str, str], bool]
@@ -20,6 +21,7 @@ Same: TypeAlias = Callable[[str, str], bool]
 
 _APPLIED = re.compile(r"([a-zA-Z])\(([a-zA-Z])\)")
 _MEMBER = re.compile(r"[a-zA-Z]\s*\\in(?![a-zA-Z])\s*(?=[\[(\\])")
+_POINTS = re.compile(r"(\([a-zA-Z](?:\s*,\s*[a-zA-Z])+\))\s*\\in(?![a-zA-Z])\s*\\lbrace\s*(.+?)\s*\\rbrace")
 _SYSTEM = re.compile(r"(\(.+\))\s*=\s*(\(.+\))")
 _FOR_ALL = re.compile(
     r",?\s*(?:\\text\s*\{\s*,?\s*for (?:all|every|any|each)(?: real)?(?: numbers?)?\s*\}|\bfor (?:all|every|any) |"
@@ -36,6 +38,11 @@ _MODULUS = re.compile(
     r"\s*[,(]?\s*\(?\s*(?:\\pmod|\\bmod|\\mod|\\text\s*\{\s*\(?mod\s*\}|\\mathrm\s*\{\s*mod\s*\}|\bmod)\s*\{?\s*([^{}()]+?)\s*\}?\s*\)?$"
 )
 _EQUIVALENT = re.compile(r"([a-zA-Z]\w*)\s*(?:\\equiv(?![a-zA-Z])|=)\s*(.+)")
+_TURNED = re.compile(r"(-?\d+)\s*(?:\\equiv(?![a-zA-Z])|=)\s*([a-zA-Z])")
+_DIVIDES = re.compile(
+    r"(?P<divisor>\d+|[a-z])\s*(?:\\mid(?![a-zA-Z])|\||\\vert(?![a-zA-Z])|\bdivides\b)\s*(?P<letter>[a-zA-Z\d][^|=<>,;]*)"
+)
+_DIVISIBLE = re.compile(r"(?P<letter>[a-zA-Z])\s+is\s+(?:divisible\s+by|an?\s+multiple\s+of)\s+(?P<divisor>\d+)")
 _SMALL = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _BASES = {word: str(base) for base, word in enumerate(_SMALL, start=2)} | {"sixteen": "16", "hex": "16"}
 _MARKS = re.compile(r"\\(?:text|mathrm|textbf|mathbf)(?![a-zA-Z])|[{}$]")
@@ -64,7 +71,8 @@ class Listing:
     names: tuple[str, ...] = ()
     """Of values of unknowns, as many as entries."""
     ends: str = ""
-    """`()` of a point, `{}` of a set, `[)` of an interval; `|` and `-` of a column and a row; empty without any."""
+    """`()` of a point, `{}` of a set, `[)` of an interval; `|` and `-` of a column and a row; `=` of unknowns that
+    are no solutions; empty without any."""
 
     @property
     def is_ordered(self) -> bool:
@@ -93,6 +101,8 @@ class Congruence:
     letter: str
     residue: str
     modulus: str
+    divides: bool = False
+    """Whether it is written as `7 | x`: a residue alone does not say that. Of `7 | x + 1` the residue is `x + 1`."""
 
 
 @lru_cache(maxsize=4096)
@@ -117,12 +127,19 @@ def based(answer: str) -> Based | None:
 def congruence(answer: str) -> Congruence | None:
     """A congruence; None for any other answer."""
     text = tidy(answer)
+    if divided := _DIVIDES.fullmatch(without_marks(text).strip()) or _DIVISIBLE.fullmatch(without_marks(text).strip()):
+        what = divided["letter"].strip()
+        is_letter = len(what) == 1 and what.isalpha()
+        letter, residue = (what, "0") if is_letter else ("", what)
+        return Congruence(letter, residue, divided["divisor"], divides=True)
     match = _MODULUS.search(text) if "mod" in text else None
     if match is None:
         return None
     left = text[: match.start()].strip()
     equal = _EQUIVALENT.fullmatch(left)
     letter, residue = (equal[1], equal[2]) if equal else ("", left)
+    if turned := _TURNED.fullmatch(left):
+        letter, residue = turned[2], turned[1]
     return Congruence(letter, without_brackets(residue.strip()), match[1].strip())
 
 
@@ -135,7 +152,9 @@ def listing(answer: str) -> Listing | None:
     if system := _SYSTEM.fullmatch(text):
         names, values = _bracketed(system[1]), _bracketed(system[2])
         if names and values and len(names.entries) == len(values.entries):
-            return replace(values, names=tuple(map(_bare, names.entries)))
+            return replace(values, names=tuple(map(bare, names.entries)))
+    if points := _POINTS.fullmatch(text):
+        return Listing(tuple(f"{points[1]}={point}" for point in split(points[2])), ends="{}")
     named = NAMED.fullmatch(text)
     body = named[2].strip() if named else text
     body = _MEMBER.sub("", body, count=1) if _MEMBER.match(body) else body
@@ -147,6 +166,8 @@ def listing(answer: str) -> Listing | None:
     if "\\cup" in body or "\\cap" in body or re.search(r"\\(?:le|ge|lt|gt|leq|geq|ne)(?![a-zA-Z])|[<>]", body):
         return None
     if found := _bracketed(body):
+        if found.ends == "()" and (solution := one_solution(found.entries)) is not None:
+            return Listing(*solution)  # (x = 1, y = 2)
         return Listing(_expanded((body,))) if found.ends == "()" and _SIGNS.search(body) else found
     return _bare_list(text)
 
@@ -155,14 +176,10 @@ def _bare_list(text: str) -> Listing | None:
     parts = _expanded(split(_with_commas(text)))
     if len(parts) < 2 or not all(parts):
         return None
-    named = [NAMED.fullmatch(part) for part in parts]
-    names = tuple(_bare(match[1]) for match in named if match)
-    values = tuple(match[2].strip() if match else part for match, part in zip(named, parts, strict=True))
-    if len(names) == len(parts) == len(set(names)):
-        return Listing(values, names)
-    if len(set(names)) == 1 and len(names) in (1, len(parts)) and named[0]:
-        return Listing(values)  # x = 1, x = 2 and x = 1, 2
-    return Listing(parts) if not any("=" in part for part in parts) or not names else None
+    if (values := values_of_unknowns(parts, text)) is not None:
+        return Listing(*values)
+    is_plain = not any("=" in part for part in parts) or not any(map(NAMED.fullmatch, parts))
+    return Listing(parts) if is_plain else None
 
 
 def same_listings(given: Listing, wanted: Listing, same: Same) -> bool:
@@ -234,7 +251,7 @@ def named_value(answer: str) -> tuple[str, str]:
     match = NAMED.fullmatch(text)
     if match is None:
         return "", text
-    return _bare(match[1]), match[2].strip()
+    return bare(match[1]), match[2].strip()
 
 
 def in_one_variable(name: str, value: str, other: str) -> tuple[str, str]:
@@ -325,8 +342,3 @@ def _expanded(parts: tuple[str, ...]) -> tuple[str, ...]:
         else:
             found.append(part)
     return tuple(found)
-
-
-def _bare(name: str) -> str:
-    """A name without spaces, braces and what only sets it."""
-    return re.sub(r"\\(?:vec|overrightarrow|mathbf|mathrm|text|hat|angle)(?![a-zA-Z])|[\s{}]", "", name)

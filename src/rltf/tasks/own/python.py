@@ -116,7 +116,7 @@ class PythonTask:
         """
         place = f"{self._file}: {method} of the task {self.name}, on {subject}"
         try:
-            value = call_user_code(call, share)
+            value = call_user_code(call, share, place)
         except (UserError, Stopped, KeyboardInterrupt):
             raise
         except TookTooLong as error:
@@ -143,14 +143,15 @@ def load_task(path: str, settings: Mapping[str, Any]) -> PythonTask:
         task = cls(**settings)
         return task, _protocol_fault(task)
 
+    building = f"{place}: building {cls.__name__}"
     try:
-        task, fault = call_user_code(build)
+        task, fault = call_user_code(build, place=building)
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
     except (Stopped, KeyboardInterrupt):
         raise
     except TookTooLong as error:
-        raise TaskHung(f"{place}: building {cls.__name__} {describe(error, file)}") from error
+        raise TaskHung(f"{building} {describe(error, file)}") from error
     except BaseException as error:
         raise UserError(
             f"{place}: {cls.__name__} cannot be built with task.settings: {describe(error, file)}"
@@ -159,7 +160,7 @@ def load_task(path: str, settings: Mapping[str, Any]) -> PythonTask:
         raise UserError(f"{place}: {cls.__name__} {fault}")
     checked = PythonTask(task, file)
     _try(checked)
-    if PythonTask(call_user_code(build)[0], file).problem("test", 0) != checked.problem("test", 0):
+    if PythonTask(call_user_code(build, place=building)[0], file).problem("test", 0) != checked.problem("test", 0):
         raise UserError(f"{place}: {cls.__name__} gives other problems each time; draw from the given seed alone")
     return checked
 
