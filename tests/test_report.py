@@ -400,3 +400,17 @@ def test_a_run_without_a_step_has_a_page(tmp_path: Path) -> None:
     assert (data["done"], data["groups"], data["evaluations"]) == (0, [], [])
     append(run / "evaluations.jsonl", [make_evaluation(0, "test", 0.1)])
     assert report([run])["runs"][0]["evaluations"][0]["first"][0] == 0.1
+
+
+def test_alarms_of_every_kind_are_stretches_with_their_reasons(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=6)
+    usual = {"rollout__truncated": 0.1, "samples__total": 4.0, "samples__too_long": 0.0}
+    cut, gap = {"rollout__truncated": 1.0, "alarm__cannot_learn": 1.0}, {"policy__sampler_gap": 0.5}
+    rows = [usual, usual | cut, usual | cut | gap | {"alarm__sampler_gap": 1.0}, usual, usual | cut, usual]
+    append(run / "metrics.jsonl", [metrics(step, **row) for step, row in enumerate(rows, start=1)])
+    digest = Digest(RunDir.open(run), size=100_000)
+    digest.advance()
+    found = digest.data()["alarms"]
+    assert [(alarm["step"], alarm["until"]) for alarm in found] == [(2, 3), (3, 3), (5, 5)]
+    assert found[0]["reason"].startswith("every attempt was cut")
+    assert found[1]["reason"].startswith("sampler and trainer differ by 0.5 nats")

@@ -16,7 +16,7 @@ from rltf.report.reading import Follower
 from rltf.report.settings import flat_settings, not_default
 from rltf.report.shown import Shown, clipped, shown_messages, shown_rollout
 from rltf.report.tally import BINS, Tally
-from rltf.rollouts.monitors import collapse
+from rltf.rollouts.monitors import alarms
 from rltf.rollouts.records import EvaluationRecord, GroupSamples, RolloutRecord, Summary
 from rltf.runs.directory import RunDir
 
@@ -129,17 +129,19 @@ class Digest:
         return {"step": [chunk[-1]["step"] for chunk in chunks], "curves": curves}
 
     def _alarms(self) -> list[dict[str, Any]]:
-        """First step and reason of each stretch of steps at which something looked wrong."""
+        """First and last step and the reason of each stretch of steps with an alarm of one kind, in their order."""
         found: list[dict[str, Any]] = []
-        before = False
+        open_now: dict[str, dict[str, Any]] = {}
         for number, row in enumerate(self.metrics, start=1):
-            now = bool(row.get("alarm/collapse"))
-            if now and not before:
-                reason = collapse(self.metrics[:number])
-                found.append({"step": int(row["step"]), "until": int(row["step"]), "reason": reason or "collapse"})
-            elif now:
-                found[-1]["until"] = int(row["step"])
-            before = now
+            kinds = [name.removeprefix("alarm/") for name, value in row.items() if name.startswith("alarm/") and value]
+            began = [kind for kind in kinds if kind not in open_now]
+            reasons = alarms(self.metrics[:number], self.config.trainer.sampler_gap_tolerance) if began else {}
+            for kind in began:
+                open_now[kind] = {"step": int(row["step"]), "reason": reasons.get(kind, kind)}
+                found.append(open_now[kind])
+            open_now = {kind: open_now[kind] for kind in kinds}
+            for stretch in open_now.values():
+                stretch["until"] = int(row["step"])
         return found
 
     def _evaluation_points(self) -> list[dict[str, Any]]:

@@ -26,6 +26,21 @@ _SENTENCE = re.compile(r"[^\n.!?]+[.!?]?")
 _LETTER = re.compile(r"[^\W\d_]")
 
 
+def alarms(history: Sequence[Mapping[str, float]], gap_tolerance: float) -> dict[str, str]:
+    """What is wrong with the newest step of a run, by the kind of alarm; empty where nothing is.
+
+    Args:
+        history: `metrics.jsonl` so far, oldest first.
+        gap_tolerance: `trainer.sampler_gap_tolerance`.
+    """
+    found = {
+        "collapse": collapse(history),
+        "cannot_learn": cannot_learn(history),
+        "sampler_gap": sampler_gap(history[-1], gap_tolerance),
+    }
+    return {kind: reason for kind, reason in found.items() if reason is not None}
+
+
 def collapse(history: Sequence[Mapping[str, float]]) -> str | None:
     """What is wrong with the newest steps of a run, in one line; None where nothing is.
 

@@ -14,7 +14,7 @@ from rltf.objectives import Answers, Objective
 from rltf.rollouts.episodes import Episodes
 from rltf.rollouts.evaluate import EvaluationStopped
 from rltf.rollouts.metrics import figure_metrics, rollout_metrics, sample_metrics
-from rltf.rollouts.monitors import cannot_learn, collapse, leaked_share, sampler_gap, uninformative_share
+from rltf.rollouts.monitors import alarms, leaked_share, uninformative_share
 from rltf.rollouts.recording import rollout_records
 from rltf.rollouts.records import Summary
 from rltf.rollouts.samples import SampleRecorder
@@ -130,20 +130,15 @@ class Trainer:
             self.run_dir.append("samples.jsonl", (record.to_json() for record in recorded))
         self.run_dir.append("timings.jsonl", [timing.to_json()])
         self._history.append(metrics)
-        collapsed = collapse(self._history)
-        reasons = {
-            "collapse": collapsed,
-            "cannot_learn": cannot_learn(self._history),
-            "sampler_gap": sampler_gap(metrics, config.sampler_gap_tolerance),
-        }
-        metrics["alarm/collapse"] = float(collapsed is not None)
-        metrics |= {f"alarm/{kind}": 1.0 for kind, reason in reasons.items() if reason is not None}
+        reasons = alarms(self._history, config.sampler_gap_tolerance)
+        metrics["alarm/collapse"] = 0.0
+        metrics |= {f"alarm/{kind}": 1.0 for kind in reasons}
         self.run_dir.append("metrics.jsonl", [{"step": step, **metrics}])
         self.observer.step(step, metrics, timing)
         for kind, reason in reasons.items():
-            if reason is not None and kind not in self._alarms:
+            if kind not in self._alarms:
                 self.observer.alarm(step, reason)
-        self._alarms = {kind for kind, reason in reasons.items() if reason is not None}
+        self._alarms = set(reasons)
 
     def _fitting(self, samples: Sequence[TrainingSample]) -> tuple[list[TrainingSample], int]:
         """The samples that the model's context holds, and how many it does not."""
