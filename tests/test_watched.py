@@ -72,6 +72,7 @@ ENDING = {
     "ctypes.CDLL(None)._exit(0)": r"with status 0 during .*score of the task backwards, on train problem 0",
     "ctypes.CDLL(None).exit(0)": r"with status 0 during .*score of the task backwards, on train problem 0",
     "ctypes.string_at(0)": r"by SIGSEGV during .*score of the task backwards, on train problem 0",
+    "raise KeyboardInterrupt": r"by a KeyboardInterrupt before all was checked",
     "os.closerange(3, 99)": r"with status 0 during .*score of the task backwards, on train problem 0",
     "os.abort()": r"by SIGABRT during .*score of the task backwards, on train problem 0",
     "os.kill(os.getpid(), signal.SIGKILL)": r"by SIGKILL during .*score of the task backwards, on train problem 0",
@@ -131,6 +132,22 @@ def test_what_cannot_be_interrupted_is_ended_with_one_line(kind: str, tmp_path: 
     assert time.monotonic() - begun < 30
 
 
+def test_validate_prints_where_nobody_listens(tmp_path: Path) -> None:
+    save(tmp_path)
+    shell = f"{sys.executable} -m rltf validate my_task.py --problems 2"
+    for command, status in {
+        f"set -o pipefail; {shell} | true": (0, 1),
+        f"{shell} >&-": (0,),
+        f"{shell} > /dev/full": (2,),
+    }.items():
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode in status, done
+        assert "Traceback" not in done.stderr
+        assert "must never end" not in done.stderr
+
+
 def test_a_task_that_asks_on_standard_input_is_told_that_there_is_none(tmp_path: Path) -> None:
     save(tmp_path, "input()")
     assert "raised EOFError: EOF when reading a line (line 14)" in validate_fails(tmp_path)
@@ -156,15 +173,13 @@ def test_with_validate_all_that_it_began_ends(number: signal.Signals, tmp_path: 
     raise AssertionError("the child lives on")
 
 
-NO_WORD = (
-    "UserError: it: the process was ended with status {} before all was checked; a task must never end the program"
-)
+NO_WORD = "UserError: it: the process was ended {} before all was checked; a task must never end the program"
 OUTCOMES = {
     "print(watched(lambda: {'a': [1, None]}, 5, 'it'))": "{'a': [1, None]}",
-    "watched(lambda: int('x'), 5, 'it')": NO_WORD.format(1),
+    "watched(lambda: int('x'), 5, 'it')": NO_WORD.format("with status 1"),
     "watched(lambda: open('/none'), 5, 'it')": "FileNotFoundError: [Errno 2] No such file or directory: '/none'",
     "watched(lambda: load_module(Path('none.py'), 'task'), 5, 'it')": "UserError: task: there is no file",
-    "watched(lambda: call_user_code(lambda: sys.exit(0)), 5, 'it')": NO_WORD.format(0),
+    "watched(lambda: call_user_code(lambda: sys.exit(0)), 5, 'it')": NO_WORD.format("by a SystemExit"),
 }
 
 

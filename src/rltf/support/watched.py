@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from rltf.support import user_code
-from rltf.support.errors import TaskHung, UserError
+from rltf.support.errors import Stopped, TaskHung, UserError
 from rltf.support.guarded import die_with_parent
 
 _GRACE = 5.0
@@ -36,7 +36,7 @@ def watched(work: Callable[[], Any], seconds: float, subject: str) -> Any:
     it raises; `TaskHung` where a call goes on past its limit or the end does not come; `UserError` where the process
     ends in any other way. `subject` names what is worked on.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # a program may be started without
         stream.flush()
     reading, writing = os.pipe()
     word = secrets.token_hex(8)
@@ -82,6 +82,15 @@ def _work(work: Callable[[], Any], report: _Reports, parent: int, seconds: float
         report("hung" if isinstance(error, TaskHung) else "wrong", str(error))
     except OSError as error:
         report("system", error.errno, error.strerror, error.filename)
+    except SystemExit as error:
+        # Of ours, such as where nobody reads what is printed: a call of the user's code raises another error instead.
+        if error.code and not isinstance(error, Stopped):
+            report("exit", error.code)
+        else:
+            report("left", f"a {type(error).__name__}")
+    except KeyboardInterrupt as error:
+        # Nobody but the user's code raises these here.
+        report("left", f"a {type(error).__name__}")
     raise SystemExit(0)
 
 
@@ -126,6 +135,8 @@ class _Watch:
             raise UserError(said[0])
         if kind == "system":
             raise OSError(*said)
+        if kind == "exit":
+            raise SystemExit(said[0])
         return said[0]
 
     def _end(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 _DECODER = json.JSONDecoder(strict=False, object_pairs_hook=lambda pairs: _object(pairs))
@@ -34,6 +35,16 @@ _BEFORE_A_SIGN = tuple("$({[=+-*/^_<>|&~")
 _STRING_START = 2000
 """How far back the start of the formula is looked for in which a sign may stand."""
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"' + r"|'((?:[^'\\]|\\.)*)'" + r"|,(?=\s*[}\]])", re.DOTALL)
+
+
+# One field of text, before scores if there are any.
+_QUOTED = re.compile(
+    r'(?P<before>\{\s*"\w+"\s*:\s*")(?P<text>.*)'
+    r'(?P<behind>"\s*(?:,\s*"scores?"\s*:\s*(?:\[[^\[\]"]*\]|[\d.]+)\s*)?\})',
+    re.DOTALL,
+)
+_OTHER_FIELD = re.compile(r'"\s*,\s*"[^"]*"\s*:|"\s*\}|\{\s*"')
+"""What the end of a field, or of an object, looks like."""
 
 
 class Found(NamedTuple):
@@ -82,16 +93,32 @@ def _in_a_formula(text: str, place: int, *, spaced: bool) -> bool:
     return opened or before.endswith((*_BEFORE_A_SIGN, " ") if spaced else _BEFORE_A_SIGN)
 
 
-def whole(text: str) -> object:
-    """What the text as a whole is, if it is JSON, or nearly; raises `ValueError` where it is neither."""
-    try:
-        value = _DECODER.decode(text.strip())
-    except ValueError:
-        value = _DECODER.decode(_tidied(text.strip()))
+def whole(text: str, *, complete: bool = True) -> object:
+    """What the text as a whole is, if it is JSON, or nearly; raises `ValueError` where it is neither.
+
+    Not `complete`: it was cut, and what does not end as it should is none.
+    """
+    value = _decoded(text.strip(), complete)
     # Written as JSON twice, or as a list of one.
     if isinstance(value, str):
         value = _DECODER.decode(mended(value.strip()))
     return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _decoded(text: str, complete: bool) -> object:
+    for written in (text, _tidied(text)):
+        with suppress(ValueError):
+            return _DECODER.decode(written)
+    return _DECODER.decode(_with_escaped_quotes(text) if complete else text)
+
+
+def _with_escaped_quotes(text: str) -> str:
+    """An object of one text with the quotation marks in that escaped: `{"feedback": "It says "no"."}`."""
+    quoted = _QUOTED.fullmatch(text)
+    if quoted is None or _OTHER_FIELD.search(quoted["text"]):
+        return text
+    inner = re.sub(r'(?<!\\)"', '\\"', quoted["text"])
+    return f"{quoted['before']}{inner}{quoted['behind']}"
 
 
 def objects(text: str) -> list[Found]:

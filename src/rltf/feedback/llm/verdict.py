@@ -26,11 +26,16 @@ _BOLD_TAG = re.compile(r"\*\*\s*(<\s*/?\s*(?:feedback|score)\b[^<>]*>)\s*\*\*", 
 _ESCAPED_TAG = re.compile(r"&lt;\s*feedback\b", re.IGNORECASE)
 # The name of what is given, which the tag or the field has said already.
 _LABEL = re.compile(
-    r"(?:(?:my|your|the|overall|final|total)\s+)?(?:score|rating|grade)[\s*_`]*(?:[:=]|is\b)", re.IGNORECASE
+    r"(?:(?:my|your|the|overall|final|total)\s+)?(?:score|rating|grade)[\s*_`]*(?:(?:is\s*)?[:=]|is\b)", re.IGNORECASE
 )
 _SCORE_LINE = re.compile(r"[\s*_#]*score[\s*_]*[:=](.*)", re.DOTALL | re.IGNORECASE)
 # Spelled in letters, as `prompts.harmless` keeps it out of what a judge may quote.
 _FIELD = re.compile(r"[\"']\s*feedback\s*\\?[\"']\s*:", re.IGNORECASE)
+_SCORES_FIELD = re.compile(r"[\"']\s*scores?\s*\\?[\"']\s*:", re.IGNORECASE)
+_DRESSED_TAG = re.compile(
+    r"\\?[<\uff1c]\s*([/\uff0f]?)\s*(feedback|score)\b([^<>\uff1c\uff1e\\]*)\\?[>\uff1e]", re.IGNORECASE
+)
+_CDATA = re.compile(r"\s*<!\[CDATA\[(.*)\]\]>\s*", re.DOTALL)
 _NUMBER = re.compile(r"\+?([0-9]{1,4}(?:\.[0-9]{1,4})?)\.?(?:\s*(?:/|(?:out\s+)?of)\s*([0-9]{1,4})\.?)?", re.IGNORECASE)
 
 
@@ -115,13 +120,16 @@ def _read(text: str, form: Literal["tags", "json_schema"], rubric: Rubric | None
 def _from_json(text: str, rubric: Rubric | None, cut: bool) -> tuple[str, list[float]] | Unusable:
     fields = " and ".join(sorted(json_schema(rubric)["properties"]))
     try:
-        value = whole(text)
+        value = whole(text, complete=not cut)
     except (ValueError, RecursionError):
         found = [] if cut else [found.value for found in objects(text) if "feedback" in found.value]
         if not found:
             return Unusable("unparseable", "it was no JSON")
         if any(other != found[0] for other in found):
             return Unusable("unparseable", "it held several objects with feedback")
+        if len(_SCORES_FIELD.findall(text)) > sum("scores" in each or "score" in each for each in found):
+            # What looks like the end of the object may be a quotation of the attempt within it.
+            return Unusable("unparseable", "it held scores outside the object with feedback")
         value = found[0]
     if not isinstance(value, dict) or not isinstance(value.get("feedback"), str) or not _FIELD.search(text):
         return Unusable("unparseable", f"it was no object with {fields}")
@@ -147,6 +155,8 @@ def _from_tags(text: str, rubric: Rubric | None, cut: bool) -> tuple[str, list[f
     if cut and _SCORE.sub("", _BLOCK.sub("", text)).strip():
         return Unusable("unparseable", "it went on behind the feedback")
     (feedback,) = said
+    if cdata := _CDATA.fullmatch(feedback):
+        feedback = cdata[1]
     if rubric is None:
         return feedback, []
     # A score within the feedback may be a quotation of the attempt.
@@ -167,10 +177,11 @@ def _with_plain_tags(text: str) -> str:
     """The text with tags as they were asked for, where a judge or its endpoint dressed them up."""
     if _ESCAPED_TAG.search(text) and not _TAG.search(text):
         text = html.unescape(text)
+    text = _DRESSED_TAG.sub(lambda tag: f"<{'/' if tag[1] else ''}{tag[2]}{tag[3]}>", text)
     return _BOLD_TAG.sub(r"\1", text)
 
 
-_AROUND = " \t\n*_`"
+_AROUND = " \t\n*_`()[]\"'$"
 _NO_DIGIT_FORMS = ("<super>", "<sub>", "<circle>")
 
 

@@ -108,7 +108,10 @@ def _question(row: Mapping[str, Any], place: str) -> tuple[tuple[Message, ...], 
     """What was asked, which ends with the user, and the response behind it where the conversation holds it."""
     name = _first(row, _QUESTIONS)
     if name is not None and isinstance(row[name], str) and not row[name].lstrip().startswith("["):
-        asked = Message(role="user", content=text_of_content(row[name], place))
+        text = text_of_content(row[name], place)
+        if name == "instruction" and isinstance(row.get("input"), str) and row["input"].strip():
+            text = f"{text}\n\n{row['input']}"  # what the instruction is about, in a field of its own
+        asked = Message(role="user", content=text)
         return under_system(row, place, (asked,)), None
     if name is None:
         # A pair may hold its question in each of its two conversations.

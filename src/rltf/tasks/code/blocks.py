@@ -23,8 +23,8 @@ _TAG = re.compile(
 )
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<\n]{0,80}<\|message\|>")
 # What chat pages put before a line, behind it and behind the mark of a list; no Python begins or ends with it.
-_UNSEEN = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
-_SPACES = "\u00a0\u2007\u202f"
+_UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad"
+_SPACES = "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f"
 _LEAD = re.compile(rf"[ \t>{_UNSEEN}{_SPACES}]*(?:(?:[-*+\u2022]|\d{{1,3}}[.)])[ \t{_UNSEEN}{_SPACES}]+)?")
 _PLAIN = dict.fromkeys(map(ord, _UNSEEN)) | dict.fromkeys(map(ord, _SPACES), " ")
 # What may stand before a fence: spaces, marks of a quotation, the mark of a list.
