@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from rltf import __version__
+from rltf.cli.afterwards import add_commands
 from rltf.cli.ending import fail, stop_at_once
 from rltf.support.errors import Stopped, UserError
 from rltf.support.user_code import say_who_ends_the_program
@@ -27,6 +28,7 @@ judge_app = typer.Typer(no_args_is_help=True, help="Try an LLM judge, or see wha
 app.add_typer(judge_app, name="judge")
 log_app = typer.Typer(no_args_is_help=True, help="Make, check and convert logs of feedback.")
 app.add_typer(log_app, name="log")
+add_commands(app)
 
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[RECIPE.toml]... [section.field=value]...")]
 Model = Annotated[
@@ -85,37 +87,6 @@ def train(
     from rltf.cli.train import train_command
 
     train_command(settings or [], run_dir, resume, accept_changed_files=accept_changed_files, dry=dry_run)
-
-
-@app.command()
-def report(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Runs that are laid over each other, or a comparison.")
-    ],
-    out: Annotated[
-        Path | None, typer.Option(help="The file; by default report.html in the run, or here for several runs.")
-    ] = None,
-) -> None:
-    """Make one HTML file of a run: what it learned, where feedback helped, and its rollouts token by token.
-
-    It loads nothing from anywhere and opens from the disk. Several runs are laid over each other.
-    """
-    from rltf.cli.report import report_command
-
-    report_command(runs, out)
-
-
-@app.command()
-def watch(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs that are under way, or finished.")],
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Of the page, on this machine; by default a free one.")
-    ] = 0,
-) -> None:
-    """Serve the same page on this machine, following a run that is under way; write feedback on what you see."""
-    from rltf.cli.watch import watch_command
-
-    watch_command(runs, port)
 
 
 @app.command()

@@ -19,11 +19,13 @@ from rltf.feedback.function import Function
 from rltf.rollouts.collector import check_first_prompts
 from rltf.rollouts.records import FORMAT, EvaluationRecord, GroupSamples, RolloutRecord, Summary, Timing
 from rltf.runs.build import GivenObjective, build_engine, build_task, build_trainer, check_sources, open_endpoints
+from rltf.runs.card import write_cards
 from rltf.runs.defaults import Settled, read_defaults, settle, write_defaults
 from rltf.runs.directory import RunDir
 from rltf.runs.inputs import CHANGED_INPUTS, check_inputs, input_digests, mark_of, write_inputs
 from rltf.runs.observers import Observer, Observers
 from rltf.runs.provenance import environment
+from rltf.runs.tables import attempt_rows, columns
 from rltf.support.errors import UserError
 from rltf.tasks import Task
 from rltf.tasks.mixture import parts_of
@@ -251,6 +253,10 @@ class Run:
         """Every rollout of training, in order, read as it is asked for."""
         return self._directory.rollouts()
 
+    def attempts(self) -> dict[str, list[Any]]:
+        """A table with a row per attempt of training, as columns by name (`runs/tables.py`), as `metrics` is one."""
+        return columns(attempt_rows(self.rollouts()))
+
     def samples(self) -> Iterator[GroupSamples]:
         """The training samples that were recorded token by token (`records.tokens`), a group at a time."""
         return self._directory.samples()
@@ -296,6 +302,7 @@ class Run:
                     feedback=self._feedback,
                 )
                 done = trainer.run()
+            write_cards(self._directory, self.config, done)
             self._directory.write_text("summary.json", json.dumps(done.to_json(), indent=2) + "\n")
         finally:
             observer.end(done)
