@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from helpers import make_accuracies, make_evaluation, make_summary
 from rltf.comparisons.comparison import Comparison, load_comparison, outcome, spread
 from rltf.comparisons.report import side_by_side, table
 from rltf.config.load import overlay
+from rltf.rollouts.records import Fluency
 from rltf.runs.directory import RunDir
 from rltf.support.errors import UserError
 
@@ -186,6 +188,44 @@ def test_comparisons_stand_side_by_side_with_a_gap_where_one_lacks_an_arm(finish
         "| `fm` | - | 20.0 ± 127.1 |",
     ]
     assert "`rltf compare a.toml b.toml`" in lines[-1]
+
+
+def test_rollouts_to_fixed_accuracies_stand_below_the_table(finished: tuple[Comparison, Path]) -> None:
+    found = outcome(*finished)
+    assert found["arms"]["grpo"]["rollouts_to"] == {
+        "0.25": {"0": None, "1": 128},
+        "0.5": {"0": None, "1": None},
+        "0.75": {"0": None, "1": None},
+    }
+    lines = table(found, "rltf compare two.toml").splitlines()
+    at = lines.index("| rollouts | to 25 % | to 50 % | to 75 % |")
+    assert lines[at + 2 : at + 4] == [
+        "| `grpo` | never, 128 | never, never | never, never |",
+        "| `sd` | 128, 128 | 128, 128 | never, never |",
+    ]
+    for arm in found["arms"].values():
+        arm["curve"] = []
+    assert "to 25 %" not in table(found, "rltf compare two.toml")
+
+
+def test_how_first_attempts_read_stands_below_the_table_where_all_runs_measured_it(
+    finished: tuple[Comparison, Path],
+) -> None:
+    comparison, directory = finished
+    assert outcome(*finished)["arms"]["sd"]["fluency"] is None
+    assert "nats a token" not in table(outcome(*finished), "rltf compare two.toml")
+    for i, run in enumerate(comparison.runs):
+        records = [
+            replace(
+                make_evaluation(step, "test", 0.5), fluency=Fluency(initial_logprob=logprob, copies=share, echoes=0.0)
+            )
+            for step, logprob, share in ((0, -1.0, 0.0), (2, -2.0 - i, 0.25))
+        ]
+        (directory / run.name / "evaluations.jsonl").unlink()
+        RunDir(directory / run.name).append("evaluations.jsonl", [record.to_json() for record in records])
+    text = table(outcome(*finished), "rltf compare two.toml")
+    assert "| before training | -1.00 | 0.0 | 0.0 | 10.0 |\n| `grpo` | -2.50 | 25.0 | 0.0 | 10.0 |" in text
+    assert "| `sd` | -4.50 | 25.0 | 0.0 | 10.0 |" in text
 
 
 def test_an_unfinished_run_is_named(finished: tuple[Comparison, Path]) -> None:

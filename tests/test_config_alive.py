@@ -73,6 +73,7 @@ CHANGES: dict[str, str] = {
     "feedback.self_max_tokens": "3",
     "objective.self_feedback_coefficient": "0.0",
     "evaluation.usefulness": "true",
+    "evaluation.fluency": "true",
     "evaluation.keep_best": "false",
     "prompts.system": "Be terse.",
     "prompts.revision": "{feedback} Once more.",

@@ -101,6 +101,14 @@ class RunProgress(Observer):
             self._console.print(
                 f"  {100 * useful:+.1f} points of the second by what the feedback says", highlight=False
             )
+        if record.fluency is not None:
+            reads = record.fluency
+            usual = "" if reads.initial_logprob is None else f"{reads.initial_logprob:.2f} nats a token, "
+            self._console.print(
+                f"  they read: {usual}{100 * reads.copies:.0f} % copies, "
+                f"{100 * reads.echoes:.0f} % echo feedback, {record.tokens:.0f} tokens",
+                highlight=False,
+            )
 
     def alarm(self, step: int, reason: str) -> None:
         """The run seems to go wrong."""

@@ -37,6 +37,8 @@ from rltf.runs.directory import RunDir
 from rltf.support.errors import UserError
 
 FIGURES = ("first_turn", "second_turn")
+LEVELS = (0.25, 0.5, 0.75)
+"""Accuracies of first attempts on the validation split; what is counted is the rollouts that it takes to reach them."""
 # Two-sided 95% points of Student's t for 1, 2, ... degrees of freedom.
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 _ARM = r"^[A-Za-z0-9_.-]{1,80}$"
@@ -210,7 +212,12 @@ def outcome(comparison: Comparison, directory: Path) -> dict[str, Any]:
             name: float(np.mean([getattr(s, name) for s in mine.values()]))
             for name in ("rollouts", "tokens", "feedback_calls", "seconds")
         }
-        arms[arm]["curve"] = _curve([directory / run.name for run in comparison.runs if run.arm == arm])
+        paths = {run.seed: directory / run.name for run in comparison.runs if run.arm == arm}
+        arms[arm]["curve"] = _curve(list(paths.values()))
+        arms[arm]["rollouts_to"] = {
+            str(level): {str(seed): _rollouts_to(path, level) for seed, path in paths.items()} for level in LEVELS
+        }
+        arms[arm]["fluency"] = _fluency(list(paths.values()))
     for arm in comparison.arms:
         arms[arm]["difference"] = _differences(arms, arm, comparison.baseline)
     return {
@@ -269,3 +276,30 @@ def _curve(paths: Sequence[Path]) -> list[dict[str, Any]]:
             point[figure] = spread(known).record() if known else None
         curve.append(point)
     return curve
+
+
+def _rollouts_to(path: Path, level: float) -> int | None:
+    """Rollouts at the first evaluation on the validation split that reaches an accuracy; None where none does."""
+    run = RunDir.open(path)
+    trainer = run.config()["trainer"]
+    steps = [r.step for r in run.evaluations() if r.split == "validation" and r.first_turn >= level]
+    return min(steps) * trainer["groups_per_batch"] * trainer["group_size"] if steps else None
+
+
+def _fluency(paths: Sequence[Path]) -> dict[str, dict[str, float | None]] | None:
+    """How first attempts at the test problems read before and after training, where all runs measured it."""
+    found: dict[str, dict[str, float | None]] = {}
+    for when in ("before", "after"):
+        tests = [[r for r in RunDir.open(path).evaluations() if r.split == "test"] for path in paths]
+        records = [records[0 if when == "before" else -1] for records in tests if records]
+        reads = [record.fluency for record in records if record.fluency is not None]
+        if len(reads) < len(paths):
+            return None
+        logprobs = [each.initial_logprob for each in reads if each.initial_logprob is not None]
+        found[when] = {
+            "initial_logprob": float(np.mean(logprobs)) if logprobs else None,
+            "copies": float(np.mean([each.copies for each in reads])),
+            "echoes": float(np.mean([each.echoes for each in reads])),
+            "tokens": float(np.mean([record.tokens for record in records])),
+        }
+    return found

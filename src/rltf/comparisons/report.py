@@ -46,8 +46,44 @@ def table(outcome: Mapping[str, Any], command: str) -> str:
         f"Mean over {len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'} ± half its 95 % interval (Student's t), with "
         f"each seed's value in brackets, on {outcome['test_problems']} test problems. Second-turn: after a wrong first "
         f"attempt, with feedback. Differences are paired by seed. Made by `{command}`.",
+        *_how_soon(arms),
+        *_how_it_reads(arms),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _how_soon(arms: Mapping[str, Any]) -> list[str]:
+    """Rollouts to fixed accuracies, where runs were evaluated on the way."""
+    if not any(found["curve"] for found in arms.values()):
+        return []
+    levels = list(next(iter(arms.values()))["rollouts_to"])
+    heads = " | ".join(f"to {100 * float(level):.0f} %" for level in levels)
+    lines = ["", f"| rollouts | {heads} |", "|---" * (1 + len(levels)) + "|"]
+    for arm, found in arms.items():
+        cells = [
+            ", ".join("never" if count is None else f"{count:,}" for count in found["rollouts_to"][level].values())
+            for level in levels
+        ]
+        lines.append(f"| `{arm}` | {' | '.join(cells)} |")
+    return [*lines, "", "Of each seed, at the first evaluation on the validation problems that reaches the accuracy."]
+
+
+def _how_it_reads(arms: Mapping[str, Any]) -> list[str]:
+    """How first attempts read, where it was measured."""
+    if not all(found["fluency"] for found in arms.values()):
+        return []
+    lines = ["", "| how first attempts read | nats a token | copies, % | echoes, % | tokens |", "|---|---|---|---|---|"]
+    before = next(iter(arms.values()))["fluency"]["before"]
+    for name, reads in [("before training", before), *((f"`{a}`", f["fluency"]["after"]) for a, f in arms.items())]:
+        usual = "-" if reads["initial_logprob"] is None else f"{reads['initial_logprob']:.2f}"
+        shares = f"{100 * reads['copies']:.1f} | {100 * reads['echoes']:.1f}"
+        lines.append(f"| {name} | {usual} | {shares} | {reads['tokens']:.1f} |")
+    return [
+        *lines,
+        "",
+        "Log-probability of a token under the model before training; first attempts that say what one at another "
+        "problem says; those with three words in a row of some feedback that no question holds. Means over seeds.",
+    ]
 
 
 def side_by_side(outcomes: Sequence[Mapping[str, Any]], command: str) -> str:

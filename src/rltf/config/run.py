@@ -130,6 +130,9 @@ class EvaluationConfig(Section):
     """Evaluate on the first so many problems of a split. "none": all."""
     usefulness: bool = False
     """Evaluate a second time with feedback that only says "incorrect": what the rest of the feedback is worth."""
+    fluency: bool = False
+    """Also measure how first attempts read: their log-probability before training, copies, words of the feedback. Of a
+    model that trains all its weights it keeps a second copy."""
     judge: JudgeConfig | None = None
     """A second judge, for tasks that a judge scores: what it thinks of the first attempts shows whether training
     pleased the first judge alone. Nothing is trained on it."""

@@ -227,6 +227,19 @@ class Evaluation(Accuracies):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fluency:
+    """How first attempts read. Beside an accuracy that rises, a figure that goes off shows a trick."""
+
+    initial_logprob: float | None
+    """Mean log-probability of a token, in nats, under the policy before training: how usual the attempts are. None
+    where none could be asked about."""
+    copies: float
+    """Share that says word by word what an attempt at another problem says."""
+    echoes: float
+    """Share that holds three words in a row of some feedback which no question holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationRecord(Evaluation):
     """An evaluation of a run."""
 
@@ -238,6 +251,8 @@ class EvaluationRecord(Evaluation):
     """Accuracy of second attempts after "incorrect" alone (`evaluation.usefulness`)."""
     usefulness: float | None = None
     """By how much the feedback does better than that."""
+    fluency: Fluency | None = None
+    """How the first attempts read (`evaluation.fluency`)."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

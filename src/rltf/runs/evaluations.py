@@ -11,6 +11,7 @@ from rltf.feedback import ConstantSource
 from rltf.feedback.scoring import Scorer
 from rltf.rollouts.collector import RolloutCollector
 from rltf.rollouts.evaluate import evaluate
+from rltf.rollouts.fluency import fluency
 from rltf.rollouts.recording import rollout_record
 from rltf.rollouts.records import Evaluation, EvaluationRecord
 from rltf.runs.clock import Clock
@@ -58,6 +59,10 @@ class Evaluations:
         if self.config.evaluation.usefulness:
             record = self._with_usefulness(record, split, step)
             clock.lap("usefulness")
+        if self.config.evaluation.fluency:
+            figures = fluency(groups, self.engine.answer, self.engine.max_tokens)
+            record = replace(record, fluency=figures)
+            clock.lap("fluency")
         if split == "validation" and self.config.evaluation.keep_best:
             self._keep_best(record, [earlier.first_turn for earlier in known if earlier.split == "validation"], save)
         self.run_dir.append("timings.jsonl", [clock.timing(step).to_json()])
