@@ -100,11 +100,14 @@ def ours(pairs: list[tuple[str, str]]) -> list[bool]:
 
 
 def theirs(python: str, peer: str, pairs: list[tuple[str, str]]) -> list[bool] | None:
-    """A peer's verdicts; None where it is not installed."""
+    """A peer's verdicts; None, and a line that says why, where it gives none."""
     asked = subprocess.run(
         [python, "-c", _PEERS[peer] + _SERVER], input=json.dumps(pairs), capture_output=True, text=True, check=False
     )
-    return [found == "1" for found in asked.stdout] if len(asked.stdout) == len(pairs) else None
+    if len(asked.stdout) != len(pairs):
+        print(f"{peer} is left out: {(asked.stderr.strip() or 'it ended early').splitlines()[-1]}", file=sys.stderr)
+        return None
+    return [found == "1" for found in asked.stdout]
 
 
 def main() -> None:

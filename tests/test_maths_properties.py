@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -173,3 +174,60 @@ def test_what_has_too_many_digits_is_refused_at_once(grader: Verdicts) -> None:
     (verdict,) = grader([("9^{9^{9^{9}}}+\\sqrt{2}", "2\\sqrt{3}")])
     assert isinstance(verdict, Failed)
     assert "TooLargeError" in verdict.reason
+
+
+POINTS = st.sets(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=2, max_size=3)
+SOLUTIONS = [
+    lambda points: " or ".join(f"x={x}, y={y}" for x, y in points),
+    lambda points: " \\text{ or } ".join(f"y={y}, x={x}" for x, y in points),
+    lambda points: "; ".join(f"x={x}, y={y}" for x, y in points),
+    lambda points: ", ".join(f"(x={x}, y={y})" for x, y in points),
+    lambda points: ", ".join(f"({x}, {y})" for x, y in points),
+    lambda points: " \\lor ".join(f"(x,y)=({x},{y})" for x, y in points),
+    lambda points: f"(x,y) \\in \\{{{', '.join(f'({x}, {y})' for x, y in points)}\\}}",
+    lambda points: " or ".join(f"\\begin{{cases}}x={x}\\\\y={y}\\end{{cases}}" for x, y in points),
+]
+
+
+@given(POINTS, POINTS, st.permutations(SOLUTIONS))
+def test_several_solutions_are_the_same_in_any_order_and_form(
+    mine: set[tuple[int, int]], theirs: set[tuple[int, int]], forms: list[Callable[[Any], str]]
+) -> None:
+    answer, gold = forms[0](sorted(mine)), forms[1](sorted(theirs, reverse=True))
+    assert (decide(answer, gold) == "equal") == (mine == theirs)
+
+
+@given(POINTS, st.sampled_from(SOLUTIONS[:4]))
+def test_which_values_belong_together_counts(points: set[tuple[int, int]], form: Callable[[Any], str]) -> None:
+    gold = form(sorted(points))
+    values = [f"x={x}" for x, _ in sorted(points)] + [f"y={y}" for _, y in sorted(points)]
+    assert decide(", ".join(values), gold, lambda *_: True) != "equal"
+
+
+FAMILIES = [
+    {"days": 86400, "hours": 3600, "minutes": 60, "s": 1},
+    {"mi": 63360, "yd": 36, "ft": 12, "in": 1},
+    {"kg": 10**6, "g": 1000, "mg": 1},
+]
+
+
+def in_units(total: int, sizes: dict[str, int], units: list[str]) -> str | None:
+    """A measure in these units; None where it does not come to a whole number of the last, or is of one unit."""
+    parts = []
+    for unit in sorted(units, key=lambda unit: -sizes[unit]):
+        count, total = divmod(total, sizes[unit])
+        if count:
+            parts.append(f"{count} {unit}")
+    return None if total or len(parts) < 2 else " ".join(parts)
+
+
+@given(st.integers(61, 10**7), st.integers(-1, 1), st.sampled_from(FAMILIES), st.data())
+def test_a_measure_of_several_units_is_what_it_comes_to(
+    total: int, off: int, sizes: dict[str, int], data: st.DataObject
+) -> None:
+    some = st.lists(st.sampled_from(sorted(sizes)), min_size=2, unique=True)
+    gold, answer = in_units(total, sizes, data.draw(some)), in_units(total + off, sizes, data.draw(some))
+    smallest = min(sizes, key=lambda unit: sizes[unit])
+    for other, right in ((answer, not off), (f"{total} {smallest}", True), (f"{total}", False)):
+        if gold is not None and other is not None:
+            assert (decide(other, gold) == "equal") == (decide(gold, other) == "equal") == right
