@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from pathlib import Path
 from random import Random
@@ -213,6 +214,7 @@ def test_the_difficulty_says_which_kinds_are_drawn() -> None:
     [
         ({"kinds": ["table"]}, "task.kinds: 'table' is not drawn at task.difficulty=easy; raise task.difficulty"),
         ({"kinds": ["rhymes"]}, "task.kinds: 'rhymes' is not drawn at task.difficulty=easy; known: "),
+        ({"kinds": ["word_count", "question"]}, "task.kinds: question, word_count: any text meets such constraints"),
         ({"min_constraints": 3}, "min_constraints=3 is above max_constraints=2"),
         ({"style_seed": 1}, "style_seed draws the rules that unsaid asks for"),
         ({"style_feedback": "both"}, "style_feedback is read where there is a house style"),
@@ -323,12 +325,26 @@ def test_any_text_is_checked_without_an_error(text: str) -> None:
         assert built.feedback(problem, text, score, level).strip()
 
 
+@pytest.mark.parametrize(
+    "piece", ["<<a", " ", "a. ", "| - ", "*a", "[", "- \n", "Section ", "(", "\n", "1. ", "?", '"']
+)
+def test_a_long_attempt_takes_no_long_time_to_check(piece: str) -> None:
+    kinds = {name: make(pairs[0][0]) for name, pairs in PAIRS.items()}
+    text = piece * (20_000 // len(piece))
+    start = time.process_time()
+    for kind in kinds.values():
+        kind.fault(text)
+    assert time.process_time() - start < 5
+
+
 def test_sentences_and_words_are_cut_as_people_cut_them() -> None:
     assert sentences('Dr. A. Hill paid $3.50. "Why?" he asked. No...') == [
         "Dr. A. Hill paid $3.50.",
         '"Why?" he asked.',
         "No...",
     ]
+    hindi = ["\u092f\u0939", "\u0939\u093f\u0928\u094d\u0926\u0940", "\u0939\u0948"]
+    assert words(" ".join(hindi)) == hindi
     assert words("Don't—well-lit, 3rd \u2018day\u2019!") == ["Don't", "well-lit", "3rd", "day"]
 
 

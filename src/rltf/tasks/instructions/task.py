@@ -10,7 +10,7 @@ from rltf.support.errors import UserError
 from rltf.support.seeds import derive_seed
 from rltf.tasks.base import Family, FeedbackLevel
 from rltf.tasks.instructions.grading import StyleFeedback, criticise, grade, reveals
-from rltf.tasks.instructions.kinds import Kind
+from rltf.tasks.instructions.kinds import KINDS, Kind
 from rltf.tasks.instructions.problems import draw, drawable
 from rltf.tasks.instructions.styles import drawn_style, given_style
 from rltf.tasks.splits import DisjointSplits
@@ -49,6 +49,11 @@ class Instructions:
                 mend = "raise task.difficulty" if harder else f"known: {', '.join(known)}"
                 raise UserError(f"task.kinds: {name!r} is not drawn at task.difficulty={difficulty}; {mend}")
         self._kinds = sorted(kinds) or known
+        if not any(KINDS[name].anchored for name in self._kinds) and not (style or unsaid):
+            raise UserError(
+                f"task.kinds: {', '.join(self._kinds)}: any text meets such constraints, so they are asked beside "
+                "others alone; add one that is anchored, such as use_words"
+            )
         self.style: tuple[Kind, ...] = given_style(style) or drawn_style(unsaid, style_seed)
         """The constraints that no question tells."""
         self._style_feedback: StyleFeedback = style_feedback

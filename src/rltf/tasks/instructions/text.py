@@ -10,7 +10,11 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
+import regex
+
+# Letters of some scripts, such as Hindi's, carry marks that are no letters themselves.
+_PIECE = r"[\p{L}\p{N}][\p{L}\p{N}\p{M}]*"
+_WORD = regex.compile(rf"{_PIECE}(?:['\u2019-]{_PIECE})*")
 _END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f\u0964]+[\"'\u201d\u2019)\]*_]*(?=\s|$)|[\u3002\uff01\uff1f]")
 _SHORT = re.compile(
     r"(?:^|[\s(\"'])(?:mr|mrs|ms|dr|prof|st|jr|sr|vs|etc|no|fig|[a-z]|[a-z]\.[a-z]|p\.p\.s|p\.s)$", re.I
@@ -18,12 +22,14 @@ _SHORT = re.compile(
 _BLANK = re.compile(r"\n[ \t]*\n\s*")
 _BULLET = re.compile(r"[ \t]*[-*+\u2022\u2013][ \t]+(?=\S)")
 _NUMBER = re.compile(r"[ \t]*(\d{1,3})[.)][ \t]+(?=\S)")
+_NEAR = 12
+"""Characters around a mark that say whether it ends a sentence; more than any abbreviation has."""
 QUOTES = "\"'\u201c\u201d\u2018\u2019\u00ab\u00bb"
 
 
 def words(text: str) -> list[str]:
     """The words, as they are written."""
-    return _WORD.findall(unicodedata.normalize("NFC", text))
+    return [str(word) for word in _WORD.findall(unicodedata.normalize("NFC", text))]
 
 
 def same(one: str, other: str) -> bool:
@@ -56,7 +62,7 @@ def sentences(text: str) -> list[str]:
         start = 0
         for end in _END.finditer(paragraph):
             piece = paragraph[start : end.end()]
-            if end.end() < len(paragraph) and _goes_on(end.group(), piece, paragraph[end.end() :]):
+            if end.end() < len(paragraph) and _goes_on(end.group(), piece, paragraph[end.end() : end.end() + _NEAR]):
                 continue
             if words(piece):
                 found.append(piece.strip())
@@ -69,7 +75,7 @@ def sentences(text: str) -> list[str]:
 def _goes_on(mark: str, before: str, behind: str) -> bool:
     """Whether a mark ends no sentence: behind "Dr", or, before a small letter, three dots or the end of a quotation."""
     if mark.startswith(".") and not mark.startswith(".."):
-        return _SHORT.search(before[: -len(mark)]) is not None
+        return _SHORT.search(before[: -len(mark)][-_NEAR:]) is not None
     trails = mark.startswith(("..", "\u2026")) or mark[-1] in QUOTES
     return trails and behind.lstrip()[:1].islower()
 

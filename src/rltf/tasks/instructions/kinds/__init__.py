@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rltf.tasks.instructions.kinds import counts, layout, letters, marks, places, whole, words
+from rltf.tasks.instructions.kinds import case, counts, layout, letters, marks, places, whole, words
 from rltf.tasks.instructions.kinds.base import Kind
 
-_MODULES = (words, places, counts, letters, marks, layout, whole)
+_MODULES = (words, places, counts, letters, case, marks, layout, whole)
 
 
 def _all() -> dict[str, type[Kind]]:

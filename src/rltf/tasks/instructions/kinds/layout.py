@@ -372,7 +372,7 @@ class Sections(Kind):
         return (f'have {counted(self.number, "section")}, headed "{self.mark} 1" and so on',)
 
     def fault(self, text: str) -> str:
-        count = len(re.findall(rf"(?im)(?:^|\s)[#*\s]*{re.escape(self.mark)}\s?\d+", text))
+        count = len(re.findall(rf"(?i)(?<!\w){re.escape(self.mark)}\s?\d+", text))
         if count >= self.number:
             return ""
         return f'Your answer has {counted(count, "section")} headed "{self.mark}"; it must have {self.number}.'

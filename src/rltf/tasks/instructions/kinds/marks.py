@@ -15,7 +15,7 @@ from rltf.tasks.instructions.text import counted, words
 _QUOTES = {'"': '"', "\u201c": "\u201d", "\u201e": "\u201c", "\u00ab": "\u00bb", "'": "'", "\u2018": "\u2019"}
 _PLACEHOLDER = re.compile(r"\[[^\[\]\n]+\]")
 _HIGHLIGHT = re.compile(r"(?<!\*)\*\*?(?=[^\s*])([^*\n]+)(?<=[^\s*])\*\*?(?!\*)")
-_TITLE = re.compile(r"<<[^\n<>]*[^\s<>][^\n<>]*>>")
+_TITLE = re.compile(r"<<(?=[^\n<>]*[^\s<>])[^\n<>]*>>")
 
 
 class Question(Kind):
