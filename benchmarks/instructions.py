@@ -79,12 +79,12 @@ def main() -> None:
         sampling = SamplingParams(max_tokens=arguments.max_new_tokens, temperature=temperature)
         found[str(temperature)] = measured(engine, problems, ways, arguments.samples, sampling)
         print(f"temperature {temperature}: {time.perf_counter() - start:.0f} s", flush=True)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    record = {"settings": {k: str(v) for k, v in vars(arguments).items()}, "right": found}
-    (arguments.out / "base.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
-    text = tables(found)
-    (arguments.out / "base.md").write_text(text, encoding="utf-8")
-    print(text)
+        # After each temperature, as it takes a while.
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        record = {"settings": {k: str(v) for k, v in vars(arguments).items()}, "right": found}
+        (arguments.out / "base.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
+        (arguments.out / "base.md").write_text(tables(found), encoding="utf-8")
+    print(tables(found))
 
 
 def problems_by_kind(difficulty: str, number: int) -> dict[str, list[tuple[Instructions, Problem]]]:
