@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from report_runs import append, attempt, fill_run, make_run, metrics, rollout, sample
 
 from rltf.config import RunConfig
+from rltf.config.flat import differing, flat_settings, not_default
 from rltf.report.build import SIZE, report
 from rltf.report.digest import Digest
 from rltf.report.findings import findings
 from rltf.report.groups import grouped
 from rltf.report.page import embedded, page
 from rltf.report.reading import Follower, Shrunk
-from rltf.report.settings import differing, flat_settings, not_default
 from rltf.report.shown import clipped, notable, shown_samples
 from rltf.report.tally import BINS, Tally, outcome
 from rltf.rollouts.records import FeedbackRecord, GroupSamples, RolloutRecord

@@ -240,6 +240,10 @@ def test_a_comparison_has_its_arms_with_paired_differences(browser: Any, tmp_pat
     table = text_of(browser, "#curves table")
     assert "minus grpo" in table
     assert "sd 75.0 % ± 63.5 +20 ± 0.0" in table
+    # Seeds of one arm have one colour.
+    keys = [key.get_attribute("class") for key in all_of(browser, "#curves > .body > .grid .legend .key")[:4]]
+    assert len(set(keys[:2])) == len(set(keys[2:])) == 1
+    assert keys[0] != keys[2]
     assert complaints(browser) == []
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rltf.comparisons.report import OUTCOME
+from rltf.config.flat import differing
 from rltf.report.digest import Digest
-from rltf.report.settings import differing
 from rltf.runs.directory import RunDir
 from rltf.support.errors import UserError
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from rltf.config import RunConfig
+from rltf.config.flat import flat_settings, not_default
 from rltf.config.load import config_from_json
 from rltf.report.findings import findings
 from rltf.report.groups import Group, grouped
 from rltf.report.reading import Follower
-from rltf.report.settings import flat_settings, not_default
 from rltf.report.shown import Shown, clipped, shown_messages, shown_rollout
 from rltf.report.tally import BINS, Tally
 from rltf.rollouts.monitors import alarms

@@ -26,6 +26,7 @@ from rltf.runs.inputs import CHANGED_INPUTS, check_inputs, input_digests, mark_o
 from rltf.runs.observers import Observer, Observers
 from rltf.runs.provenance import environment
 from rltf.runs.tables import attempt_rows, columns
+from rltf.runs.trackers import check_trackers, trackers
 from rltf.support.errors import UserError
 from rltf.tasks import Task
 from rltf.tasks.mixture import parts_of
@@ -111,6 +112,7 @@ class Run:
         tried = build_task(config.task) if task is None else task
         check_task(tried)
         check_sources(config, tried)
+        check_trackers(config)
         if path is not None:
             RunDir.check_free(Path(path))
         settled = Settled(config=config, defaults=())
@@ -196,6 +198,7 @@ class Run:
         other_files = check_inputs(directory, config, accept=accept_changed_files)
         task = build_task(config.task) if task is None else task
         check_sources(config, task, directory.path)
+        check_trackers(config)
         if other_files:
             rows = [{"step": done, "file": file, "was": was, "is": now} for file, (was, now) in other_files.items()]
             directory.append(CHANGED_INPUTS, rows)
@@ -285,6 +288,7 @@ class Run:
         self._directory.lock()
         self._start_clean()
         observer = Observers(observers)
+        observer = Observers([*observers, *trackers(self.config, self._directory, observer.note)])
         if not self._directory.checkpoints():
             for default in read_defaults(self._directory):
                 observer.note(str(default))

@@ -17,6 +17,13 @@ class Overview {
   get several() { return this.data.runs.length > 1; }
   get current() { return this.data.runs[this.run]; }
 
+  /** Runs of one arm of a comparison have one colour. */
+  colourOf(i) {
+    const arms = this.data.comparison ? Object.keys(this.data.comparison.arms) : [];
+    const arm = arms.findIndex((name) => this.data.runs[i].name.replace(/-seed\d+$/, "") === name);
+    return (arm < 0 ? i : arm) % COLOURS;
+  }
+
   /** Newer data of the same runs. */
   update(data) {
     this.data = data;
@@ -76,7 +83,7 @@ class Overview {
     const words = { first: "first attempts", later: "after feedback" };
     const training = [], evaluated = [];
     runs.forEach((run, i) => wanted.forEach((name) => {
-      const colour = this.several ? i % COLOURS : name === "first" ? 0 : 1;
+      const colour = this.several ? this.colourOf(i) : name === "first" ? 0 : 1;
       const label = this.several ? `${run.name}${both ? `, ${words[name]}` : ""}` : words[name];
       const dash = this.several && name === "later";
       training.push({ label, colour, dash, points: run.tally[name].map(([mean, half], b) => [run.axis[this.axis][b], mean, this.several && runs.length > 4 ? null : half]).filter((point) => point[1] !== null) });
@@ -181,7 +188,7 @@ class Overview {
       const meaning = holders[0].health.curves[name].meaning;
       return lineChart({
         title: meaning[0].toUpperCase() + meaning.slice(1), note: name, xLabel: "steps", height: 170, until: Math.max(...runs.map((run) => run.done)),
-        series: runs.map((run, i) => ({ label: run.name, colour: i % COLOURS, points: (run.health.curves[name]?.values ?? []).map((value, k) => [run.health.step[k], value, null]).filter((point) => point[1] !== null) })),
+        series: runs.map((run, i) => ({ label: run.name, colour: this.colourOf(i), points: (run.health.curves[name]?.values ?? []).map((value, k) => [run.health.step[k], value, null]).filter((point) => point[1] !== null) })),
         marks: this.several ? [] : runs[0].alarms.map(({ step }) => ({ x: step, label: "alarm" })),
       });
     }).filter(Boolean);

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rltf.config import RunConfig
+from rltf.config.run import RunConfig
 from rltf.support.texts import sound
 
 _LONGEST = 300

@@ -1,0 +1,138 @@
+"""Trackers are told of a run by their own libraries, go on with it after a resume, and end none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import SMALL, rltf
+from helpers import make_evaluation
+from report_runs import attempt, make_run, rollout
+
+from rltf.config.load import load_config
+from rltf.rollouts.records import Timing
+from rltf.runs import trackers
+from rltf.runs.directory import RunDir
+from rltf.runs.observers import Observer
+from rltf.runs.run import Run
+from rltf.runs.trackers import Guarded, TensorBoard
+from rltf.runs.trainer import Interrupted
+
+
+def stopped_and_resumed(path: Path, model: Path, setting: str) -> Run:
+    """A run of four steps with a setting, stopped after two and resumed."""
+    config = load_config([], [*SMALL, f"engine.model={model}", "trainer.steps=4", setting])
+    with Run.begin(config, path) as run, pytest.raises(Interrupted):
+        run.train(stop=lambda: len(run.metrics().get("step", [])) == 2)
+    with Run.resume(path) as run:
+        run.train()
+    return run
+
+
+def test_curves_settings_and_outcome_go_to_tensorboard_and_go_on_after_a_resume(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = stopped_and_resumed(tmp_path / "run", tiny_model, 'records.trackers=["tensorboard"]')
+    read: Any = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    read.Reload()
+    curve = [(event.step, event.value) for event in read.Scalars("accuracy/first_turn")]
+    told = run.metrics()
+    assert curve == list(zip(told["step"], told["accuracy/first_turn"], strict=True))
+    assert [event.step for event in read.Scalars("test/first_turn")] == [0, 4]
+    texts = {tag: read.Tensors(tag)[-1].tensor_proto.string_val[0].decode() for tag in read.Tags()["tensors"]}
+    assert "| trainer.steps | `4` |" in texts["settings/text_summary"]
+    assert "Given a square matrix" in texts["test/examples/text_summary"]
+    assert '"method": "rltf_sd"' in texts["summary/text_summary"]
+
+
+def test_weights_and_biases_keeps_a_record_of_one_id_without_a_network_or_a_question(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    stopped_and_resumed(tmp_path / "run", tiny_model, 'records.trackers=["wandb"]')
+    files = sorted((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
+    names = {file.parent.name.rpartition("-")[2] for file in files}
+    assert len(names) == 1, "before and after the resume it is one record"
+    whole = b"".join(file.read_bytes() for file in files)
+    for part in (b"accuracy/first_turn", b"test/first_turn", b"objective.name", b"test/examples", b"feedback_calls"):
+        assert part in whole, part
+
+
+def test_mlflow_has_one_run_with_every_step_once(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file:{tmp_path}/store")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    run = stopped_and_resumed(tmp_path / "run", tiny_model, 'records.trackers=["mlflow"]')
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("rltf")
+    assert experiment is not None
+    (record,) = client.search_runs([experiment.experiment_id])
+    assert (record.info.run_name, record.info.status) == ("run", "FINISHED")
+    assert record.data.params["trainer.steps"] == "4"
+    curve = [(m.step, m.value) for m in client.get_metric_history(record.info.run_id, "accuracy/first_turn")]
+    told = run.metrics()
+    assert sorted(curve) == list(zip(told["step"], told["accuracy/first_turn"], strict=True))
+    assert {file.path for file in client.list_artifacts(record.info.run_id)} == {"examples", "summary.json"}
+
+
+def test_what_a_tracker_lacks_is_one_line_before_any_work(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    settings = [*SMALL, f"engine.model={tiny_model}", "--run-dir", "run"]
+    for value, message in (
+        ('["mlflow"]', "set MLFLOW_TRACKING_URI"),
+        ('["wandb", "wandb"]', "a tracker stands twice"),
+        ('["other"]', "records.trackers"),
+    ):
+        done = rltf("train", *settings, f"records.trackers={value}", cwd=tmp_path, status=2)
+        assert message in done.stderr
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(trackers, "find_spec", lambda name: None)
+    with pytest.raises(Exception, match=r"records\.trackers=tensorboard: is not installed"):
+        trackers.check_trackers(load_config([], ['records.trackers=["tensorboard"]']))
+
+
+def test_a_tracker_that_fails_is_told_of_once_and_ends_no_run() -> None:
+    class Broken(Observer):
+        calls = 0
+
+        def step(self, step: int, metrics: Mapping[str, float], timing: Timing) -> None:
+            self.calls += 1
+            raise ConnectionError("no network\nat all")
+
+    notes: list[str] = []
+    broken = Broken()
+    guarded = Guarded("wandb", broken, notes.append)
+    guarded.begin(0, 2)
+    for step in (1, 2):
+        guarded.step(step, {}, Timing(step=step, seconds=1.0, phases={}, tokens_per_second=1.0))
+    guarded.end(None)
+    assert notes == ["wandb failed, and the run goes on without it: ConnectionError: no network"]
+    assert broken.calls == 1
+
+
+def test_texts_of_models_are_no_markup_in_a_tracker(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = make_run(tmp_path / "run", steps=2)
+    board = TensorBoard(load_config([], []), RunDir.open(run))
+    board.begin(0, 2)
+    hostile = rollout(0, None, 0, attempt("`<script>` | a\n| b |", 0.0))
+    board.evaluation(replace(make_evaluation(0, "test", 0.5), examples=(hostile,)))
+    board.alarm(1, "it collapsed")
+    board.end(None)
+    read: Any = EventAccumulator(str(run / "tensorboard"))
+    read.Reload()
+    text = read.Tensors("test/examples/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "`'<script>' ¦ a`<br>`¦ b ¦`" in text
+    assert read.Tensors("alarm/text_summary")
