@@ -19,7 +19,7 @@ class TorchSampler:
     """See `engines.base.Sampler`. It writes with the learner's own model: to take weights costs nothing."""
 
     def __init__(self, config: TorchEngineConfig, learner: TorchLearner) -> None:
-        self._renderer, self._token_budget = learner.renderer, learner.token_budget
+        self._renderer, self._token_budget = learner.renderer, learner.reading_budget
         self._batching, self._decode_batch = learner.batching, config.decode_batch
         self.take(learner.weights())
 
