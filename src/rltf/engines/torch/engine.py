@@ -78,8 +78,12 @@ class TorchSampler:
 
 
 def torch_engine(
-    config: TorchEngineConfig, optimizer: TrainerConfig, temperature: float, prompts: PromptsConfig | None = None
+    config: TorchEngineConfig,
+    optimizer: TrainerConfig,
+    temperature: float,
+    prompts: PromptsConfig | None = None,
+    seed: int = 0,
 ) -> Joined:
-    """Both halves around one model. `temperature` is that of the policy which is trained."""
-    learner = TorchLearner(config, optimizer, temperature, prompts)
+    """Both halves around one model. `temperature` is that of the policy which is trained; `seed` is the run's."""
+    learner = TorchLearner(config, optimizer, temperature, prompts, seed)
     return Joined(learner, TorchSampler(config, learner))

@@ -42,9 +42,11 @@ class TorchLearner:
         optimizer: TrainerConfig,
         temperature: float,
         prompts: PromptsConfig | None = None,
+        seed: int = 0,
     ) -> None:
-        """`temperature` is that of the policy which is trained: scores and losses divide the logits by it."""
-        loaded = load_model(config, prompts)
+        """`temperature` is that of the policy which is trained: scores and losses divide the logits by it. `seed`: the
+        run's."""
+        loaded = load_model(config, prompts, seed)
         self._config = config
         self._temperature = temperature
         self._model, self._tokenizer, self._device = loaded.model, loaded.tokenizer, loaded.device

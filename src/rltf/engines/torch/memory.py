@@ -24,7 +24,7 @@ _TEMPLATE_TOKENS, _FEEDBACK_TOKENS = 40, 60
 """Guesses: what a chat template adds to a question, and a feedback with the words around it."""
 _PROCESS = {"cpu": 370 << 20, "cuda": 512 << 20, "mps": 0}
 """On a CPU what the libraries take once imported (torch 2.13, measured); on a GPU about what CUDA takes itself."""
-_HEAP = 1.05
+_HEAP = 1.1
 """What a process holds on a CPU over what it uses: blocks that the allocator keeps for later."""
 
 
