@@ -325,6 +325,23 @@ def test_lora_trains_the_adapters_alone(tiny_model: Path) -> None:
     assert all("lora_" in name for name in inner(engine)._trainable)
 
 
+def test_adapters_begin_with_what_the_runs_seed_says_and_other_random_numbers_stay_as_they_were(
+    tiny_model: Path,
+) -> None:
+    def begun(seed: int) -> torch.Tensor:
+        config = TorchEngineConfig(model=str(tiny_model), device="cpu", lora=LoraConfig(rank=2))
+        engine = torch_engine(config, TrainerConfig(), 1.0, seed=seed)
+        return torch.cat([p.detach().flatten() for p in inner(engine)._trainable.values()])
+
+    torch.manual_seed(7)
+    first, before = begun(1), torch.random.get_rng_state()
+    torch.rand(3)
+    assert torch.equal(begun(1), first)
+    assert not torch.equal(begun(2), first)
+    torch.manual_seed(7)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_bfloat16_runs_and_reports_its_sampler_gap(tiny_model: Path) -> None:
     engine = build(tiny_model, dtype="bfloat16")
     completion = engine.generate([PROMPTS[0]], 1, SamplingParams(max_tokens=6), seeds=[0])[0][0]

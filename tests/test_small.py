@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 import torch
 from families.check import load, write_tiny
-from test_engine import PROMPTS, gradient, inner, samples
-from test_engine import build as build_engine
+from test_engine import PROMPTS, build, gradient, inner, samples
 
 from rltf.config import LoraConfig
-from rltf.engines.base import Joined
 from rltf.engines.packing import Layout, TokenSequence
 from rltf.engines.torch import forward as forward_module
 from rltf.engines.torch import sampler as sampler_module
@@ -27,12 +25,6 @@ from rltf.engines.torch.learner import TorchLearner
 from rltf.engines.torch.self_check import check_batching
 from rltf.support.errors import UserError
 from rltf.types import Query, SamplingParams, TokenDistributions, TrainingSample
-
-
-def build(path: Path, **settings: Any) -> Joined:
-    """An engine whose adapters, if any, begin alike."""
-    torch.manual_seed(0)
-    return build_engine(path, **settings)
 
 
 def with_targets(count: int) -> list[TrainingSample]:

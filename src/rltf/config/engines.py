@@ -55,8 +55,9 @@ class TorchEngineConfig(Section):
     """Keep only the layers' inputs and compute the rest again in the backward pass: less memory, a third more time in
     the update. Changes speed and memory only."""
     micro_batch_tokens: Positive | None = None
-    """Most tokens (padding counted) that one forward pass takes. Changes speed and memory only. "none": on a CPU what
-    takes 768 MiB, 256 to 2,048 tokens; else 16,384. Where memory runs out, it is halved and the step is begun again."""
+    """Most tokens (padding counted) that one forward pass takes. Changes speed and memory only. "none": on a CPU 2,048,
+    in training fewer where the model's layers are large (as many as take 512 MiB); else 16,384. Where memory runs out,
+    it is halved and the step is begun again."""
     logit_chunk: Positive | None = None
     """For how many tokens logits are made at a time, in scoring and training: there is never more of them than that.
     Changes speed and memory only. "none": as many as have 32 million logits, 700 with a vocabulary of 49,152."""

@@ -195,7 +195,7 @@ def build_engine(config: RunConfig) -> Engine:
     # Imported here: torch and transformers take seconds to import, and settings are checked without them.
     from rltf.engines.torch.engine import torch_engine
 
-    return torch_engine(config.engine, config.trainer, config.rollout.temperature, config.prompts)
+    return torch_engine(config.engine, config.trainer, config.rollout.temperature, config.prompts, config.seed)
 
 
 def _user_engine(config: RunConfig, place: str) -> Engine:

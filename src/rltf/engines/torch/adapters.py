@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from rltf.config import LoraConfig
 from rltf.engines.torch.quantized import dequantize_into, is_quantized
 from rltf.support.errors import UserError
+from rltf.support.seeds import derive_seed
 
 MOST_OFF = 1e-3
 """How far the log-probabilities of a merged model may be off in the median, in nats: rounding in float32, that is."""
@@ -21,25 +23,26 @@ ADAPTER = "adapter"
 _PROBED = 32
 
 
-def add_adapters(model: Any, lora: LoraConfig) -> Any:
-    """A PEFT model around `model`, whose adapters alone are trained."""
+def add_adapters(model: Any, lora: LoraConfig, seed: int) -> Any:
+    """A PEFT model around `model`, whose adapters alone are trained. They begin with random numbers from `seed`."""
     try:
         import peft
     except ImportError as error:
         raise UserError("engine.lora needs the peft package; install rltf with its `lora` extra") from error
     unfit = _unfit(model)
     try:
-        wrapped = peft.get_peft_model(
-            model,
-            peft.LoraConfig(
-                r=lora.rank,
-                lora_alpha=lora.alpha,
-                target_modules=lora.target_modules,
-                exclude_modules=unfit or None if lora.target_modules == "all-linear" else None,
-                lora_dropout=0.0,
-                task_type="CAUSAL_LM",
-            ),
-        )
+        with _random_numbers(model.device, seed):
+            wrapped = peft.get_peft_model(
+                model,
+                peft.LoraConfig(
+                    r=lora.rank,
+                    lora_alpha=lora.alpha,
+                    target_modules=lora.target_modules,
+                    exclude_modules=unfit or None if lora.target_modules == "all-linear" else None,
+                    lora_dropout=0.0,
+                    task_type="CAUSAL_LM",
+                ),
+            )
     except ValueError as error:
         raise UserError(f"engine.lora.target_modules: {str(error).strip().splitlines()[0]}") from error
     for name in unfit:
@@ -48,6 +51,14 @@ def add_adapters(model: Any, lora: LoraConfig) -> Any:
                 f"engine.lora.target_modules: {name} takes no adapter that could be merged; name others, or all-linear"
             )
     return wrapped
+
+
+@contextmanager
+def _random_numbers(device: torch.device, seed: int) -> Iterator[None]:
+    """Within it, PyTorch's generators draw what the run's seed says; outside they are as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(derive_seed(seed, "adapters"))
+        yield
 
 
 def _unfit(model: Any) -> list[str]:

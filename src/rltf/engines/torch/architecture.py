@@ -32,7 +32,7 @@ def try_architecture(config: TorchEngineConfig) -> tuple[str, ...]:
         reason = first_line(error)
         return (f"the architecture {kind} was not tried: no tiny model of it can be made ({reason})",)
     if config.lora is not None:
-        model = add_adapters(model, config.lora)
+        model = add_adapters(model, config.lora, 0)
     return check_batching(model, config.model, config.share_prefixes, 256).notes
 
 

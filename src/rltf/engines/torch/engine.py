@@ -19,7 +19,7 @@ class TorchSampler:
     """See `engines.base.Sampler`. It writes with the learner's own model: to take weights costs nothing."""
 
     def __init__(self, config: TorchEngineConfig, learner: TorchLearner) -> None:
-        self._renderer, self._token_budget = learner.renderer, learner.token_budget
+        self._renderer, self._token_budget = learner.renderer, learner.reading_budget
         self._batching, self._decode_batch = learner.batching, config.decode_batch
         self.take(learner.weights())
 
@@ -78,8 +78,12 @@ class TorchSampler:
 
 
 def torch_engine(
-    config: TorchEngineConfig, optimizer: TrainerConfig, temperature: float, prompts: PromptsConfig | None = None
+    config: TorchEngineConfig,
+    optimizer: TrainerConfig,
+    temperature: float,
+    prompts: PromptsConfig | None = None,
+    seed: int = 0,
 ) -> Joined:
-    """Both halves around one model. `temperature` is that of the policy which is trained."""
-    learner = TorchLearner(config, optimizer, temperature, prompts)
+    """Both halves around one model. `temperature` is that of the policy which is trained; `seed` is the run's."""
+    learner = TorchLearner(config, optimizer, temperature, prompts, seed)
     return Joined(learner, TorchSampler(config, learner))

@@ -27,18 +27,22 @@ def to_device(array: IntArray, device: torch.device) -> Tensor:
     return torch.from_numpy(array).to(device)
 
 
-def run(model: Any, *, keep: int, **inputs: Any) -> Any:
+def run(model: Any, *, keep: int, input_ids: Tensor, **inputs: Any) -> Any:
     """Calls a causal language model with those of the inputs that it knows; `keep` last columns of logits are wanted.
 
     Not every architecture takes `position_ids` or `logits_to_keep`. Whether it is right without them is for
     `self_check` to find out.
     """
-    given = {"logits_to_keep": keep, **{name: value for name, value in inputs.items() if value is not None}}
+    # Named one by one, the columns' states are copied side by side: one product with the output layer. Of a slice, a
+    # product is made for each row, for which PyTorch may copy the whole layer.
+    columns = torch.arange(input_ids.shape[1] - keep, input_ids.shape[1], device=input_ids.device)
+    given = {"input_ids": input_ids, "logits_to_keep": columns}
+    given |= {name: value for name, value in inputs.items() if value is not None}
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     known = _parameters(type(base).forward)
     output = model(**{name: value for name, value in given.items() if known is None or name in known})
     if output.logits.shape[1] > keep:
-        output.logits = output.logits[:, -keep:]
+        output.logits = output.logits[:, output.logits.shape[1] - keep :]
     return output
 
 
@@ -69,7 +73,7 @@ def forward(model: Any, layout: Layout, device: torch.device, *, keep: int, with
         prefix = to_device(layout.prefix_CP, device)
         positions = torch.arange(prefix.shape[1], device=device).expand_as(prefix)
         # Padding stands on the right, where causal attention does not look: no mask is needed.
-        run(model, keep=1, input_ids=prefix, position_ids=positions, past_key_values=past, use_cache=True)
+        run(model, keep=0, input_ids=prefix, position_ids=positions, past_key_values=past, use_cache=True)
         cluster_B, length_B = to_device(layout.cluster_B, device), to_device(layout.prefix_length_B, device)
         if with_cache:
             spread_prefixes(past, cluster_B, length_B)
@@ -121,7 +125,7 @@ def completion_pass(
         states = forward(model, layout, device, keep=columns + 1).logits
     else:
         with last_states(head) as found:
-            forward(model, layout, device, keep=1)
+            forward(model, layout, device, keep=0)
         (states,) = found
     states_NH = states[:, -columns - 1 : -1].flatten(0, 1)
     tokens_BT = layout.suffix_BL[:, layout.suffix_BL.shape[1] - columns :]

@@ -42,16 +42,19 @@ class TorchLearner:
         optimizer: TrainerConfig,
         temperature: float,
         prompts: PromptsConfig | None = None,
+        seed: int = 0,
     ) -> None:
-        """`temperature` is that of the policy which is trained: scores and losses divide the logits by it."""
-        loaded = load_model(config, prompts)
+        """`temperature` is that of the policy which is trained: scores and losses divide the logits by it. `seed`: the
+        run's."""
+        loaded = load_model(config, prompts, seed)
         self._config = config
         self._temperature = temperature
         self._model, self._tokenizer, self._device = loaded.model, loaded.tokenizer, loaded.device
         self._initial: Any = None
         self._average: dict[str, torch.Tensor] | None = None
         self._average_decay = optimizer.average_decay
-        self.token_budget = token_budget(config, self._model.config, self._device)
+        self.token_budget = token_budget(config, self._model.config, self._device, training=True)
+        self.reading_budget = token_budget(config, self._model.config, self._device, training=False)
         self._halved = False
         self.renderer: Renderer = loaded.renderer
         self.max_tokens = loaded.max_tokens
@@ -84,7 +87,8 @@ class TorchLearner:
         try:
             return work()
         except TooLarge as found:
-            self.token_budget, self._halved = found.smaller(), True
+            fewer, self._halved = found.smaller(), True
+        self.token_budget, self.reading_budget = min(self.token_budget, fewer), min(self.reading_budget, fewer)
         give_back(self._device)
         return None
 
@@ -93,7 +97,7 @@ class TorchLearner:
             [TokenSequence(prompt=query.prompt_tokens, completion=query.completion_tokens) for query in queries]
         )
         answers: dict[int, Answer] = {}
-        for layout in self.batching.layouts(pairs, self.token_budget):
+        for layout in self.batching.layouts(pairs, self.reading_budget):
             lengths = [len(pairs[member].completion) for member in layout.members]
             read_BT = right_align([np.ones(length, dtype=np.bool_) for length in lengths], layout.completion_columns)
             most = max(queries[place].top for member in layout.members for place in places[member])
@@ -226,8 +230,8 @@ class TorchLearner:
             save_file({name: a.cpu().contiguous() for name, a in self._average.items()}, path / _AVERAGE)
         state = {"optimizer": self._optimizer.state(), "version": self.version}
         # Another split into passes would round otherwise.
-        found = {"micro_batch_tokens": self.token_budget} if self._halved else {}
-        torch.save(state | found, path / _OPTIMIZER)
+        split = {"micro_batch_tokens": (self.token_budget, self.reading_budget)} if self._halved else {}
+        torch.save(state | split, path / _OPTIMIZER)
 
     def load(self, path: Path) -> None:
         """Restores what `save` wrote, onto this engine's device."""
@@ -247,7 +251,7 @@ class TorchLearner:
         self._optimizer.load(weights, state["optimizer"])
         self.version = int(state["version"])
         if "micro_batch_tokens" in state:
-            self.token_budget, self._halved = int(state["micro_batch_tokens"]), True
+            (self.token_budget, self.reading_budget), self._halved = state["micro_batch_tokens"], True
 
     @without_progress_bars()
     def export(self, path: Path) -> None:

@@ -18,13 +18,13 @@ LOGITS = 32 << 20
 _LOGIT_ARRAYS = 4
 """Float32 arrays of their size that a loss, or a draw, holds at once."""
 _LEAST_TOKENS, _MOST_CPU_TOKENS, _MOST_TOKENS = 256, 2_048, 16_384
-_CPU_ACTIVATIONS = 3 * GIB // 4
+_CPU_ACTIVATIONS = GIB // 2
 """What a micro-batch may take on a CPU unless it is set: more tokens at once are hardly faster there."""
 _TEMPLATE_TOKENS, _FEEDBACK_TOKENS = 40, 60
 """Guesses: what a chat template adds to a question, and a feedback with the words around it."""
 _PROCESS = {"cpu": 370 << 20, "cuda": 512 << 20, "mps": 0}
 """On a CPU what the libraries take once imported (torch 2.13, measured); on a GPU about what CUDA takes itself."""
-_HEAP = 1.05
+_HEAP = 1.1
 """What a process holds on a CPU over what it uses: blocks that the allocator keeps for later."""
 
 
@@ -77,12 +77,17 @@ def lengths(config: RunConfig, question_tokens: int, most: int) -> Lengths:
     return Lengths(prompt=max(1, total - completion), completion=completion, total=total)
 
 
-def token_budget(engine: TorchEngineConfig, described: Any, device: torch.device) -> int:
-    """Most tokens of one forward pass: as set, or as many as suit the device. `described`: the model's config."""
+def token_budget(engine: TorchEngineConfig, described: Any, device: torch.device, *, training: bool) -> int:
+    """Most tokens of one forward pass: as set, or as many as suit the device. `described`: the model's config.
+
+    A pass that is not trained on leaves nothing behind, so that all the tokens which are worth it fit.
+    """
     if engine.micro_batch_tokens is not None:
         return engine.micro_batch_tokens
     if device.type != "cpu":
         return _MOST_TOKENS
+    if not training:
+        return _MOST_CPU_TOKENS
     width = number_format(engine, device).itemsize
     fitting = _CPU_ACTIVATIONS // max(1, _activations(described.get_text_config(), engine, width))
     return min(_MOST_CPU_TOKENS, max(_LEAST_TOKENS, fitting))
@@ -113,7 +118,7 @@ def memory(config: RunConfig, question_tokens: int) -> Memory:
         "gradients": trained * 4,
         "optimizer": 2 * trained * 4,
         "sampling": _sampling(config, text, width, longest),
-        "training": _training(config, text, width, longest, token_budget(engine, described, device)),
+        "training": _training(config, text, width, longest, token_budget(engine, described, device, training=True)),
         "reference": _copies(config, parameters * width, trained * 4),
     }
     heap = int((_HEAP - 1) * (sum(held.values()) - held["sampling"])) if device.type == "cpu" else 0
@@ -188,13 +193,18 @@ def _activations(text: Any, engine: TorchEngineConfig, width: int) -> int:
     for layer in _layers(text):
         hidden, keys_and_values = int(layer.hidden_size), _keys_and_values(layer)
         queries = _heads(layer) * _head(layer)
-        inner = int(getattr(layer, "intermediate_size", None) or 4 * hidden)
+        inner = _largest(getattr(layer, "intermediate_size", None)) or 4 * hidden
         if getattr(layer, "num_experts_per_tok", None):
-            inner = int(getattr(layer, "moe_intermediate_size", None) or inner) * int(layer.num_experts_per_tok)
+            inner = (_largest(getattr(layer, "moe_intermediate_size", None)) or inner) * layer.num_experts_per_tok
         total += 2 * hidden * (4 + 2 * width) + width * (3 * queries + keys_and_values + 4 * inner)
         if engine.lora is not None and width < 4:
             total += 4 * (5 * hidden + queries + inner)
     return total
+
+
+def _largest(size: int | list[int] | None) -> int:
+    """Some models have a size for each layer."""
+    return max(size) if isinstance(size, list) else size or 0
 
 
 def _heads(layer: Any) -> int:

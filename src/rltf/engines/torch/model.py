@@ -175,8 +175,9 @@ def longest_sequence(config: Any) -> int:
     return int(getattr(config.get_text_config(), "max_position_embeddings", 1 << 30))
 
 
-def load_model(config: TorchEngineConfig, prompts: PromptsConfig | None = None) -> LoadedModel:
-    """Tokenizer first, as its faults are found without reading weights; then the model and its adapters."""
+def load_model(config: TorchEngineConfig, prompts: PromptsConfig | None = None, seed: int = 0) -> LoadedModel:
+    """Tokenizer first, as its faults are found without reading weights; then the model and its adapters, which begin
+    with random numbers from the run's `seed`."""
     device = pick_device(config.device)
     check_quantization(config, device)
     tokenizer = load_tokenizer(config)
@@ -187,7 +188,7 @@ def load_model(config: TorchEngineConfig, prompts: PromptsConfig | None = None) 
     if not renderer.stop_tokens:
         raise UserError(f"engine.model={config.model}: its tokenizer and template end no turn, so no answer could end")
     if config.lora is not None:
-        model = add_adapters(model, config.lora)
+        model = add_adapters(model, config.lora, seed)
     if config.gradient_checkpointing and not checkpoint_layers(model):
         kind = model.config.model_type
         raise UserError(f"engine.gradient_checkpointing: models of the kind {kind} cannot do that; set it to false")
