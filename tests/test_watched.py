@@ -42,8 +42,11 @@ def save(tmp_path: Path, in_check: str = "", at_load: str = "") -> Path:
 
 
 def validate_fails(tmp_path: Path, *settings: str) -> str:
-    done = rltf("validate", "my_task.py", "--problems", "2", *settings, cwd=tmp_path, status=2)
-    (line,) = done.stderr.splitlines()
+    # A new process: how one ends is what is tried here.
+    process = start("validate", "my_task.py", "--problems", "2", *settings, cwd=tmp_path)
+    said, complaint = process.communicate(timeout=120)
+    assert process.returncode == 2, said + complaint
+    (line,) = complaint.splitlines()
     return line
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import posix
@@ -47,8 +48,12 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 def report_to(report: Callable[..., None]) -> None:
     """From now on, `report("begin", place, seconds)` and `report("end")` tell of each call that has a limit, and
-    `report("left", by)` of a thread, or a function of atexit, that ends the process."""
+    `report("left", by)` of a thread, or a function of atexit, that ends the process.
+
+    What is registered now is the last to run of what is registered from now on: then the program is at its end.
+    """
     _reports[:] = [report]
+    atexit.register(_reports.clear)
 
 
 def say_who_ends_the_program() -> None:
