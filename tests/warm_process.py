@@ -14,8 +14,11 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from rltf.support import user_code
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -59,5 +62,8 @@ def _command(arguments: Sequence[str], cwd: Path, environment: Mapping[str, str]
     try:
         runpy.run_module("rltf", run_name="__main__", alter_sys=True)
     finally:
-        # A process of multiprocessing leaves them out.
+        # In the order of an ordinary end; a process of multiprocessing leaves the functions out.
+        threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
+        # From here on it is multiprocessing that ends the process, by os._exit, and no code of a user's.
+        user_code._reports.clear()

@@ -112,7 +112,7 @@ class RunProgress(Observer):
 
     def alarm(self, step: int, reason: str) -> None:
         """The run seems to go wrong."""
-        self._console.print(f"[bold red]alarm[/bold red] at step {step}: {reason}", highlight=False, soft_wrap=True)
+        self._console.print(f"[bold red]alarm[/bold red] at step {step}: {reason}", highlight=False)
 
     def _line(self, step: int) -> str:
         """A step in 80 columns, also of a long run."""
