@@ -98,7 +98,7 @@ def test_a_directory_of_recipes_says_which_files_to_lay_over_each_other() -> Non
     assert "knights_and_knaves" in said
     with pytest.raises(UserError, match=r"give one of its recipes \(grpo, "):
         configure(ROOT / "recipes" / "binary_matrix")
-    with pytest.raises(UserError, match=r"one of its recipes \(hf_lora, .*, or recipes of .* \(binary_matrix, .*paper"):
+    with pytest.raises(UserError, match=r"one of its recipes \(hf_full, .*, or recipes of .* \(binary_matrix, .*paper"):
         configure(ROOT / "recipes")
 
 
