@@ -105,7 +105,9 @@ def memory(config: RunConfig, question_tokens: int) -> Memory:
     except Exception as error:  # as in loading: every library has its own
         reason = first_line(error)
         raise UserError(f"engine.model={engine.model}: its config cannot be read: {reason}") from error
-    text, device = described.get_text_config(), pick_device(engine.device)
+    text = described.get_text_config()
+    # What a run needs elsewhere is told on a machine without that device too.
+    device = pick_device(engine.device) if engine.device == "auto" else torch.device(engine.device)
     width = number_format(engine, device).itemsize
     parameters = sum(p.numel() for p in model.parameters())
     trained = parameters if engine.lora is None else _adapters(model, engine)
