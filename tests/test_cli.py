@@ -122,7 +122,7 @@ def test_the_best_model_on_the_validation_split_is_kept(terse_model: Path, tmp_p
         "evaluation.problems=12", "evaluation.samples=2",
         "evaluation.usefulness=true", "--run-dir", "run", cwd=tmp_path,
     )  # fmt: skip
-    assert done.stdout.count("points of it by what the feedback says") == 6
+    assert done.stdout.count("points of the second by what the feedback says") == 6
     run = tmp_path / "run"
     evaluations = jsonl(run / "evaluations.jsonl")
     assert all("usefulness" in record for record in evaluations)

@@ -81,16 +81,31 @@ def run(code: str, *expressions: str, box: Sandbox = BOX) -> Run:
 
 
 def processes() -> set[str]:
-    """Command lines of what an attempt may have left running."""
+    """Command lines of what an attempt may have left running, but for attempts of tests that run beside these."""
     found = set()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
         except OSError:
             continue
-        if str(CHILD) in line or "while True: pass" in line:
+        if (str(CHILD) in line or "while True: pass" in line) and not beside(int(path.parent.name)):
             found.add(line)
     return found
+
+
+def beside(process: int) -> bool:
+    """Whether a process descends from another worker of these tests, which runs tests of its own."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return False
+    while process > 1 and process != os.getpid():
+        try:
+            parent = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            return False
+        if parent == os.getppid():
+            return True
+        process = parent
+    return False
 
 
 @pytest.fixture(scope="module")
