@@ -288,18 +288,20 @@ TESTED_ELSEWHERE: dict[str, str] = {
         "test_templates.py::test_the_day_is_in_a_runs_record_and_in_its_prompts_also_after_a_resume"
     ),
     "engine.device": "test_dry_run.py::test_a_dry_run_finds_a_device_that_is_not_there_and_what_a_template_refuses",
-    "engine.share_prefixes": "test_engine.py::test_samples_do_not_depend_on_how_they_are_batched",
+    "engine.share_prefixes": (
+        "test_engine_settings.py::test_prompts_are_computed_once_for_a_group_where_share_prefixes_says_so"
+    ),
     "engine.gradient_checkpointing": (
-        "test_small.py::test_activations_computed_again_give_the_same_gradient_to_the_bit"
+        "test_engine_settings.py::test_layers_are_computed_again_in_training_where_gradient_checkpointing_says_so"
     ),
-    "engine.logit_chunk": "test_small.py::test_logits_in_chunks_give_the_same_gradient_and_figures",
+    "engine.logit_chunk": ("test_engine_settings.py::test_no_more_logits_are_made_at_once_than_logit_chunk_says"),
     "engine.micro_batch_tokens": (
-        "test_engine.py::test_the_split_into_micro_batches_changes_the_gradient_by_rounding_only"
+        "test_engine_settings.py::test_no_more_tokens_are_trained_at_once_than_micro_batch_tokens_says"
     ),
-    "engine.quantize": (
-        "test_adapters.py::test_a_base_in_four_bits_trains_adapters_and_is_exported_as_what_it_computes"
+    "engine.quantize": ("test_adapters.py::test_four_bits_are_refused_in_one_line_where_they_cannot_be_had"),
+    "engine.decode_batch": (
+        "test_engine_settings.py::test_no_more_sequences_are_decoded_at_once_than_decode_batch_says"
     ),
-    "engine.decode_batch": "test_engine.py::test_samples_do_not_depend_on_how_they_are_batched",
 }
 """What a run of a puzzle with a tiny model cannot show, each with a test that is about it."""
 JUDGE = {
