@@ -270,8 +270,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "task.tasks.label": "test_mixture.py::test_settings_of_a_part_reach_it",
     "task.tasks.weight": "test_mixture.py::test_a_weight_that_asks_for_an_endless_pass_is_refused",
     "feedback.per_task": "test_mixture.py::test_a_run_on_a_mixture",
-    "feedback.function": "test_judges.py::test_a_function_that_would_end_the_program_stops_the_run",
-    "feedback.on_failure": "test_judges.py::test_a_failure_is_skipped_replaced_or_stops_the_run_but_is_never_lost",
+    "feedback.function": "test_judged_runs.py::test_a_source_that_cannot_work_leaves_no_run_behind",
+    "feedback.on_failure": "test_judged_runs.py::test_fallback_says_that_it_is_one_and_stop_stops",
     "feedback.stop_after_failures": (
         "test_judged_runs.py::test_a_judge_that_goes_down_stops_the_run_which_goes_on_as_if_it_had_not"
     ),
