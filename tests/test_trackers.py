@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -50,15 +51,30 @@ def test_curves_settings_and_outcome_go_to_tensorboard_and_go_on_after_a_resume(
     assert '"method": "rltf_sd"' in texts["summary/text_summary"]
 
 
+@pytest.mark.parametrize("mode", ["offline", None])
 def test_weights_and_biases_keeps_a_record_of_one_id_without_a_network_or_a_question(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mode: str | None,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.setenv("WANDB_MODE", "offline")
+    for name in ("NETRC", "WANDB_CONFIG_DIR"):  # where a key of this machine's user would be found
+        monkeypatch.setenv(name, str(tmp_path / name))
+    if mode is None:
+        monkeypatch.delenv("WANDB_MODE", raising=False)
+    else:
+        monkeypatch.setenv("WANDB_MODE", mode)
     stopped_and_resumed(tmp_path / "run", tiny_model, 'records.trackers=["wandb"]')
+    assert "wandb:" not in capfd.readouterr().err
     files = sorted((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
     names = {file.parent.name.rpartition("-")[2] for file in files}
     assert len(names) == 1, "before and after the resume it is one record"
+    # The library's own process writes the last of it after the run has ended.
+    latest = time.monotonic() + 30
+    while b"feedback_calls" not in files[-1].read_bytes() and time.monotonic() < latest:
+        time.sleep(0.1)
     whole = b"".join(file.read_bytes() for file in files)
     for part in (b"accuracy/first_turn", b"test/first_turn", b"objective.name", b"test/examples", b"feedback_calls"):
         assert part in whole, part

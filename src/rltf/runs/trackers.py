@@ -154,8 +154,10 @@ class WeightsAndBiases(Tracker):
         """Begins the record, or goes on with it."""
         import wandb
 
-        # The library would ask for a key on standard input.
-        mode: Any = os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
+        # The library would ask for a key on standard input, and say where it has found one.
+        wandb.setup(settings=wandb.Settings(silent=True))
+        keyed = wandb.login(prompt=False, verify=False)
+        mode: Any = os.environ.get("WANDB_MODE") or ("online" if keyed else "offline")
         record = self.known("wandb") or uuid4().hex[:8]
         self._run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or PROJECT,
