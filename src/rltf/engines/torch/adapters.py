@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ def add_adapters(model: Any, lora: LoraConfig, seed: int) -> Any:
     unfit = _unfit(model)
     try:
         with _random_numbers(model.device, seed):
-            wrapped = peft.get_peft_model(
+            wrapped = _wrapped(
                 model,
                 peft.LoraConfig(
                     r=lora.rank,
@@ -51,6 +52,16 @@ def add_adapters(model: Any, lora: LoraConfig, seed: int) -> Any:
                 f"engine.lora.target_modules: {name} takes no adapter that could be merged; name others, or all-linear"
             )
     return wrapped
+
+
+def _wrapped(model: Any, settings: Any) -> Any:
+    """The PEFT model around `model`."""
+    import peft
+
+    with warnings.catch_warnings():
+        # PEFT asks transformers by a name that is on its way out; nobody who trains can mend that.
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        return peft.get_peft_model(model, settings)
 
 
 @contextmanager
@@ -166,7 +177,7 @@ def _on_plain_base(model: Any, plain: Any) -> Any:
     names = {name.replace(".base_layer", ""): module for name, module in model.get_base_model().named_modules()}
     dequantize_into(plain, names)
     (settings,) = model.peft_config.values()
-    whole = peft.get_peft_model(plain, copy.deepcopy(settings))
+    whole = _wrapped(plain, copy.deepcopy(settings))
     state = {name: tensor.cpu().float() for name, tensor in peft.get_peft_model_state_dict(model).items()}
     peft.set_peft_model_state_dict(whole, state)
     return whole.eval()
