@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("settings", nargs="*", help="in place of the recipe's, such as trainer.steps=10")
     options = parser.parse_args()
-    root = Path(__file__).parent.parent
+    root, machine = Path(__file__).parent.parent, environment()
     with tempfile.TemporaryDirectory() as directory:
         clone = Path(directory) / "rltf"
         subprocess.run(["git", "clone", "--quiet", str(root), str(clone)], check=True)
@@ -110,7 +110,7 @@ def main() -> None:
         gap, dtype = export_gap(whole)
         steps = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
     result: dict[str, Any] = {
-        "environment": environment(),
+        "environment": machine,
         "seconds": seconds,
         "killed_after_step": options.kill_at,
         "different_after_resume": different,
