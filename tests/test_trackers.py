@@ -69,7 +69,8 @@ def test_weights_and_biases_keeps_a_record_of_one_id_without_a_network_or_a_ques
     stopped_and_resumed(tmp_path / "run", tiny_model, 'records.trackers=["wandb"]')
     assert "wandb:" not in capfd.readouterr().err
     files = sorted((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
-    names = {file.parent.name.rpartition("-")[2] for file in files}
+    # offline-run-DATE-ID, and a number behind it where two begin in one second.
+    names = {file.parent.name.split("-")[3] for file in files}
     assert len(names) == 1, "before and after the resume it is one record"
     # The library's own process writes the last of it after the run has ended.
     latest = time.monotonic() + 30
