@@ -168,11 +168,13 @@ def test_what_passes_does_no_harm(server: JudgeServer, make: Any) -> None:
         Reply(status=500, body=b""),
         Reply(status=429, headers={"Retry-After": "0.01"}, body=b"{}"),
         Reply(body=b"{"),
+        Reply(status=503, body=b""),
     ]
     server.script = lambda body, before: [*bad, Reply()][before]
-    (answer,) = make(server.url, retries=3).feedback([request()], 0)
+    # One more than the default allows.
+    (answer,) = make(server.url, retries=4).feedback([request()], 0)
     assert isinstance(answer, Feedback)
-    assert len(server.requests) == 4
+    assert len(server.requests) == 5
 
 
 def test_a_judge_that_leaks_is_told_so_and_may_answer_again(server: JudgeServer, make: Any) -> None:

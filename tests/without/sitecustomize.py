@@ -23,12 +23,10 @@ def sections(config: type[Any], path: list[str]) -> list[type[Any]]:
     return [found for each in inner for found in sections(each, path[1:])]
 
 
-def ignore(section: type[Any], field: str) -> bool:
-    """Has all instances of `section` behave as if `field` had its default; False where it has none."""
+def ignore(section: type[Any], field: str) -> None:
+    """Has all instances of `section` behave as if `field` had its default; None where it has none."""
     info = section.model_fields[field]
-    if info.is_required():
-        return False
-    default: Any = info.get_default(call_default_factory=True)
+    default: Any = None if info.is_required() else info.get_default(call_default_factory=True)
     read: Any = section.__getattribute__
     dump: Any = section.model_dump
 
@@ -41,7 +39,6 @@ def ignore(section: type[Any], field: str) -> bool:
 
     for replaced in (__getattribute__, model_dump):
         setattr(section, replaced.__name__, replaced)
-    return True
 
 
 def ignore_argument(task: type[Any], name: str) -> None:
@@ -61,6 +58,7 @@ if name := os.environ.get("RLTF_WITHOUT"):
 
     *_, field = path = name.split(".")
     for section in set(sections(RunConfig, path)):
-        if ignore(section, field) and path[0] == "task" and hasattr(section, "implementation"):
+        ignore(section, field)
+        if path[0] == "task" and hasattr(section, "implementation"):
             module, _, member = section.implementation.partition(":")
             ignore_argument(getattr(importlib.import_module(module), member), field)
