@@ -173,6 +173,12 @@ def test_a_weight_that_asks_for_an_endless_pass_is_refused() -> None:
         task.size("train")
 
 
+def test_the_weight_of_a_part_decides_its_share_of_training() -> None:
+    task = build_task(config_of({**SMALL_MATRIX, "label": "often", "weight": 3.0}, SMALL_MATRIX).task)
+    drawn = Counter(task.problem("train", i).task for i in range(task.size("train")))
+    assert drawn["often"] == 3 * drawn["binary_matrix"] > 0
+
+
 def test_settings_of_a_part_reach_it() -> None:
     task = build_task(config_of({**SMALL_MATRIX, "min_side": 3, "max_side": 3, "label": "small"}, SMALL_MATRIX).task)
     sides = {name: len(part.problem("test", 0).metadata["matrix"]) for name, part in parts_of(task).items()}

@@ -131,6 +131,8 @@ def test_the_problems_follow_from_their_seed_and_the_splits_share_none(tmp_path:
 def test_settings_reach_the_class_and_wrong_ones_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path, BACKWARDS)
     assert len(load_task(path, {"letters": 7}).problem("test", 0).answer) == 7
+    config = validate_config({"task": {"path": str(path), "settings": {"letters": 7}}})
+    assert len(build_task(config.task).problem("test", 0).answer) == 7
     with pytest.raises(
         UserError, match=r"task.settings.leters: Backwards has no such setting, but answer_in, data_seed, .*letters"
     ):

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parent
+LONGEST = 300.0
+"""Seconds after which a test does not pass: without its setting it may wait for ever."""
 sys.path.insert(0, str(TESTS))
 
 from test_config_alive import TESTED_ELSEWHERE  # noqa: E402
@@ -20,13 +22,17 @@ from test_config_alive import TESTED_ELSEWHERE  # noqa: E402
 def holds_without(field: str, test: str) -> bool:
     """Whether the test passes although the setting is ignored."""
     path = os.pathsep.join([str(TESTS / "without"), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", str(TESTS / test)],
-        env={**os.environ, "PYTHONPATH": path, "RLTF_WITHOUT": field},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", str(TESTS / test)],
+            env={**os.environ, "PYTHONPATH": path, "RLTF_WITHOUT": field},
+            capture_output=True,
+            text=True,
+            timeout=LONGEST,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
     if done.returncode not in (0, 1) or (done.returncode == 0 and " passed" not in done.stdout):
         raise SystemExit(f"{test} could not be run, or was skipped:\n{done.stdout}{done.stderr}")
     return done.returncode == 0

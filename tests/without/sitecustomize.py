@@ -23,8 +23,8 @@ def sections(config: type[Any], path: list[str]) -> list[type[Any]]:
     return [found for each in inner for found in sections(each, path[1:])]
 
 
-def ignore(section: type[Any], field: str) -> None:
-    """Has all instances of `section` behave as if `field` had its default; None where it has none."""
+def ignore(section: type[Any], field: str) -> Any:
+    """Has all instances of `section` behave as if `field` had its default, which it returns; None where it has none."""
     info = section.model_fields[field]
     default: Any = None if info.is_required() else info.get_default(call_default_factory=True)
     read: Any = section.__getattribute__
@@ -39,15 +39,16 @@ def ignore(section: type[Any], field: str) -> None:
 
     for replaced in (__getattribute__, model_dump):
         setattr(section, replaced.__name__, replaced)
+    return default
 
 
-def ignore_argument(task: type[Any], name: str) -> None:
-    """Has a task be made without what a test or its settings hand over as `name`."""
+def ignore_argument(task: type[Any], name: str, default: Any) -> None:
+    """Has a task be made with the default in place of what a test hands over as `name`."""
     make = task.__init__
 
     @functools.wraps(make)
     def __init__(self: Any, *args: Any, **named: Any) -> None:
-        make(self, *args, **{key: value for key, value in named.items() if key != name})
+        make(self, *args, **{**named, name: default} if name in named else named)
 
     if name in inspect.signature(make).parameters:
         setattr(task, make.__name__, __init__)
@@ -58,7 +59,7 @@ if name := os.environ.get("RLTF_WITHOUT"):
 
     *_, field = path = name.split(".")
     for section in set(sections(RunConfig, path)):
-        ignore(section, field)
+        default = ignore(section, field)
         if path[0] == "task" and hasattr(section, "implementation"):
             module, _, member = section.implementation.partition(":")
-            ignore_argument(getattr(importlib.import_module(module), member), field)
+            ignore_argument(getattr(importlib.import_module(module), member), field, default)
