@@ -89,8 +89,7 @@ class TrainerConfig(Section):
     """Gradients are scaled down to this norm. "none": off."""
     sampler_gap_tolerance: Rate = 0.2
     """An alarm is raised where the policy as it samples and as it is trained differ by more, in nats per token
-    (`policy/sampler_gap`): rounding, or a sampler with other weights. With several minibatches, what the first ones
-    change is in it."""
+    (`policy/sampler_gap`): rounding, or a sampler with other weights."""
     save_every: NonNegative = 50
     """Steps between checkpoints; 0 saves only at the end, or where a stop is asked for."""
     keep_checkpoints: Positive = 2

@@ -147,7 +147,10 @@ class Trainer:
         return fitting, len(samples) - len(fitting)
 
     def _update(self, step: int, samples: Sequence[Sequence[TrainingSample]]) -> dict[str, float]:
-        """One optimiser step per minibatch of groups; metrics are means over the minibatches that had samples."""
+        """One optimiser step per minibatch of groups; metrics are means over the minibatches that had samples.
+
+        `policy/sampler_gap` is that of the first, which is scored by the very policy that sampled.
+        """
         config = self.config.trainer
         rows: list[dict[str, float]] = []
         for part in range(config.minibatches):
@@ -157,6 +160,9 @@ class Trainer:
                 continue
             rollouts = len(groups) * config.group_size
             row = dict(self.engine.forward_backward(minibatch, float(rollouts)))
+            if rows:
+                # By now the policy has moved away from the one that sampled, and is meant to.
+                row.pop("policy/sampler_gap", None)
             row |= self.engine.optim_step(learning_rate(config, step))
             rows.append(row)
         names = sorted({name for row in rows for name in row})
