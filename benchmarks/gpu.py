@@ -1,7 +1,8 @@
 """What the engine `torch` does on a GPU: one script that makes every figure by itself.
 
-    python benchmarks/gpu.py --out gpu.json          # on a machine with a CUDA device, some five minutes
+    python benchmarks/gpu.py --out gpu.json          # on a machine with a CUDA device, some six minutes
     python benchmarks/gpu.py --toy --out toy.json    # the same at toy sizes on a CPU, to see that it runs
+    python benchmarks/gpu.py --only graphs,decoding --out decoding.json    # a part of it
 
 Models have the shape of published ones and random weights: no hub is needed, and speed and memory do not depend on
 what a model knows. Each figure is told with the card and the versions that gave it.
@@ -16,7 +17,8 @@ import statistics
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ import transformers
 from rltf.builtin import builtin_directory
 from rltf.config import LoraConfig, TorchEngineConfig, TrainerConfig
 from rltf.engines.base import Joined
+from rltf.engines.torch import fixed
 from rltf.engines.torch.engine import torch_engine
 from rltf.types import Query, SamplingParams, Tokens, TrainingSample
 
@@ -65,10 +68,11 @@ class Sizes:
     decode_prompts: int
     decode_tokens: int
     repeats: int
+    decode_repeats: int
 
 
-FULL = Sizes(group=8, prompt=1024, completion=1024, decode_prompts=8, decode_tokens=128, repeats=3)
-SMALL = Sizes(group=4, prompt=24, completion=16, decode_prompts=2, decode_tokens=8, repeats=2)
+FULL = Sizes(group=8, prompt=1024, completion=1024, decode_prompts=8, decode_tokens=128, repeats=3, decode_repeats=1)
+SMALL = Sizes(group=4, prompt=24, completion=16, decode_prompts=2, decode_tokens=8, repeats=2, decode_repeats=1)
 
 
 def make_model(shape: Shape, path: Path, device: str) -> Path:
@@ -163,9 +167,12 @@ def update(path: Path, device: str, sizes: Sizes, *, lora: bool, share: bool, to
     return {"seconds": seconds, "tokens_per_second": count / seconds, "peak_gib": peak}
 
 
-def decode(path: Path, device: str, sizes: Sizes) -> dict[str, float]:
-    """New tokens per second of our sampler and of transformers' `generate`, same prompts, same lengths."""
-    engine = engine_of(path, device, share=True, lora=False, tokens=None)
+def decode(path: Path, device: str, sizes: Sizes, *, lora: bool) -> dict[str, float]:
+    """New tokens per second of our sampler with CUDA graphs and without, and of transformers' `generate`.
+
+    The same prompts and lengths. What a recording takes is in the first figure, and told beside it.
+    """
+    engine = engine_of(path, device, share=True, lora=lora, tokens=None)
     model: Any = engine.learner.weights().model
     rng = np.random.default_rng(1)
     prompts = [tokens_of(rng, sizes.prompt) for _ in range(sizes.decode_prompts)]
@@ -173,13 +180,20 @@ def decode(path: Path, device: str, sizes: Sizes) -> dict[str, float]:
     engine.renderer.stop_tokens = (0,)
     sampling = SamplingParams(max_tokens=sizes.decode_tokens)
     count = sizes.decode_prompts * sizes.group * sizes.decode_tokens
-    ours = seconds_of(lambda: engine.generate(prompts, sizes.group, sampling, seeds), sizes.repeats)
+    recordings: list[float] = []
+
+    def ours(columns: int) -> float:
+        engine.sampler.fixed_columns = columns  # type: ignore[attr-defined]
+        with timed_recordings(recordings):
+            return seconds_of(lambda: engine.generate(prompts, sizes.group, sampling, seeds), sizes.decode_repeats)
+
+    graphs, plain = ours(fixed_columns(engine)), ours(0)
     ids = torch.tensor([prompt for prompt in prompts for _ in range(sizes.group)], device=model.device)
 
-    def plain() -> None:
+    def theirs() -> None:
         with torch.inference_mode():
             model.generate(
-                ids,
+                input_ids=ids,
                 attention_mask=torch.ones_like(ids),
                 do_sample=True,
                 top_k=0,
@@ -188,13 +202,86 @@ def decode(path: Path, device: str, sizes: Sizes) -> dict[str, float]:
                 pad_token_id=0,
             )
 
-    theirs = seconds_of(plain, sizes.repeats)
+    generate = seconds_of(theirs, sizes.decode_repeats)
     engine.close()
     return {
-        "rltf_tokens_per_second": count / ours,
-        "generate_tokens_per_second": count / theirs,
-        "ratio": theirs / ours,
+        "graphs_tokens_per_second": count / graphs,
+        "plain_tokens_per_second": count / plain,
+        "generate_tokens_per_second": count / generate,
+        "graphs_over_generate": generate / graphs,
+        "plain_over_generate": generate / plain,
+        "recordings": len(recordings),
+        "seconds_a_recording": statistics.median(recordings) if recordings else 0.0,
     }
+
+
+def fixed_columns(engine: Joined) -> int:
+    """How long sequences may be that the engine decodes with CUDA graphs. On a CPU: the same steps, unrecorded."""
+    learner: Any = engine.learner
+    for note in learner.notes:
+        print(note, flush=True)
+    return int(learner.fixed_columns if torch.cuda.is_available() else learner.max_tokens)
+
+
+@contextmanager
+def timed_recordings(seconds: list[float]) -> Iterator[None]:
+    """Within it, adds to the list what each recording of a CUDA graph takes."""
+    record = fixed._Repeated._recorded
+
+    def timed(self: Any, stream: Any) -> Any:
+        start = time.perf_counter()
+        graph = record(self, stream)
+        seconds.append(time.perf_counter() - start)
+        return graph
+
+    fixed._Repeated._recorded = timed  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        fixed._Repeated._recorded = record  # type: ignore[method-assign]
+
+
+def graphs_agree(engine: Joined, lengths: Sequence[int], group: int, new: int) -> dict[str, float]:
+    """Decoding with CUDA graphs against the plain way and against the scorer, same seeds.
+
+    Where rounding makes one draw another token, what follows differs: log-probabilities are compared up to there.
+    """
+    rng = np.random.default_rng(3)
+    prompts = [tokens_of(rng, length) for length in lengths]
+    found = []
+    for columns in (fixed_columns(engine), 0):
+        engine.sampler.fixed_columns = columns  # type: ignore[attr-defined]
+        groups = engine.generate(prompts, group, SamplingParams(max_tokens=new), range(len(prompts)))
+        found.append([completion for siblings in groups for completion in siblings])
+    gaps, tokens = [], 0
+    for one, other in zip(*found, strict=True):
+        same = next((i for i, (a, b) in enumerate(zip(one.tokens, other.tokens, strict=False)) if a != b), None)
+        tokens += len(one.tokens) if same is None else same
+        gaps.append(np.abs(one.logprobs[:same] - other.logprobs[:same]))
+    asked = [
+        Query(prompt_tokens=prompts[i // group], completion_tokens=completion.tokens)
+        for i, completion in enumerate(found[0])
+    ]
+    scores = engine.answer(asked)
+    scorer = [np.abs(a.logprobs_T - c.logprobs) for a, c in zip(scores, found[0], strict=True)]
+    learner: Any = engine.learner
+    return {
+        "columns": float(learner.fixed_columns),
+        "share_of_tokens_until_another_is_drawn": tokens / sum(len(c.tokens) for c in found[0]),
+        "largest_gap_to_plain": float(max(gap.max(initial=0.0) for gap in gaps)),
+        "mean_gap_to_scorer": float(np.concatenate(scorer).mean()),
+        "largest_gap_to_scorer": float(np.concatenate(scorer).max()),
+    }
+
+
+def graphs_agree_on(path: Path, device: str, dtype: str, lengths: Sequence[int], new: int) -> dict[str, float]:
+    """The same, of a model in a number format."""
+    config = TorchEngineConfig(model=str(path), device=device, dtype=dtype)  # type: ignore[arg-type]
+    engine = torch_engine(config, TrainerConfig(), 1.0)
+    try:
+        return graphs_agree(engine, lengths, 4, new)
+    finally:
+        engine.close()
 
 
 def agreement(device: str) -> dict[str, float]:
@@ -226,6 +313,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--toy", action="store_true", help="toy sizes on a CPU")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", default="", help="comma-separated: the parts whose names contain one of these")
     arguments = parser.parse_args()
     device = "cpu" if arguments.toy else "cuda"
     sizes = SMALL if arguments.toy else FULL
@@ -237,6 +325,8 @@ def main() -> None:
     }
 
     def part(name: str, work: Callable[[], Any]) -> None:
+        if not any(wanted in name for wanted in arguments.only.split(",")):
+            return
         start = time.perf_counter()
         try:
             figures[name] = work()
@@ -250,11 +340,24 @@ def main() -> None:
         print(f"{name}: {figures[name]} ({time.perf_counter() - start:.0f} s)", flush=True)
 
     part("agreement", lambda: agreement(device))
+    lengths, new = ((5, 9, 9, 30), 12) if arguments.toy else ((5, 9, 90, 300), 96)
+    part(
+        "graphs, built-in model, float32", lambda: graphs_agree_on(builtin_directory(), device, "float32", lengths, new)
+    )
     with tempfile.TemporaryDirectory() as directory:
         for name, shape in SHAPES.items():
             path = make_model(TOY if arguments.toy else shape, Path(directory) / name, device)
             lora = name == "qwen3-4b"
             how = "lora" if lora else "full"
+            if not lora:
+                part(
+                    f"graphs, {name}, bfloat16",
+                    lambda path=path: graphs_agree_on(path, device, "bfloat16", lengths, new),  # type: ignore[misc]
+                )
+            part(
+                f"{name} {how} decoding",
+                lambda path=path, lora=lora: decode(path, device, sizes, lora=lora),  # type: ignore[misc]
+            )
             for share in (True, False):
                 label = "shared" if share else "unshared"
                 part(
@@ -263,7 +366,6 @@ def main() -> None:
                         path, device, sizes, lora=lora, share=share, tokens=None if arguments.toy else 4096
                     ),
                 )
-            part(f"{name} decoding", lambda path=path: decode(path, device, sizes))  # type: ignore[misc]
 
 
 if __name__ == "__main__":

@@ -299,6 +299,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
         "test_engine_settings.py::test_no_more_tokens_are_trained_at_once_than_micro_batch_tokens_says"
     ),
     "engine.quantize": ("test_adapters.py::test_four_bits_are_refused_in_one_line_where_they_cannot_be_had"),
+    "engine.cuda_graphs": "test_fixed.py::test_an_engine_decodes_with_fixed_shapes_where_cuda_graphs_says_so",
     "engine.decode_batch": (
         "test_engine_settings.py::test_no_more_sequences_are_decoded_at_once_than_decode_batch_says"
     ),

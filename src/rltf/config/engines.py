@@ -64,6 +64,10 @@ class TorchEngineConfig(Section):
     decode_batch: Positive = 256
     """Most sequences that are sampled at the same time. Changes speed and memory only."""
 
+    cuda_graphs: bool = True
+    """On CUDA, record a decoding step once and replay it: one launch a token in place of a thousand. The same draws up
+    to rounding. Turned off by itself, and said, for a model that cannot be recorded. Changes nothing elsewhere."""
+
     @model_validator(mode="after")
     def _quantize(self) -> TorchEngineConfig:
         if self.quantize is not None and self.lora is None:

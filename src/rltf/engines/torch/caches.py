@@ -114,6 +114,13 @@ def take_rows(cache: Cache, rows: Tensor) -> None:
         cache.reorder_cache(rows)  # Unlike the other, it is there for every kind of layer.
 
 
+def is_plain(cache: Cache) -> bool:
+    """Whether all that a cache holds are the keys and values of every column."""
+    if type(cache).batch_select_indices is not Cache.batch_select_indices:
+        return False  # A kind with states of its own.
+    return all(type(layer) is DynamicLayer and layer.is_initialized for layer in cache.layers)
+
+
 def reserve(cache: Cache, tokens: int) -> None:
     """Lets the plain layers of a cache grow by blocks, up to `tokens` wide, so that a new token copies only itself."""
     room = min(tokens, _ROOM)

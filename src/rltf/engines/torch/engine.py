@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from rltf.config import PromptsConfig, TorchEngineConfig, TrainerConfig
 from rltf.engines.base import Joined, Weights
 from rltf.engines.torch import sampler as decoding
+from rltf.engines.torch.fixed import CannotRecord
 from rltf.engines.torch.learner import TorchLearner
 from rltf.engines.torch.room import give_back, is_out_of_memory
 from rltf.support.errors import UserError
@@ -21,6 +23,8 @@ class TorchSampler:
     def __init__(self, config: TorchEngineConfig, learner: TorchLearner) -> None:
         self._renderer, self._token_budget = learner.renderer, learner.reading_budget
         self._batching, self._decode_batch = learner.batching, config.decode_batch
+        self.fixed_columns = learner.fixed_columns
+        """As in `sampler.generate`; 0 decodes everything the plain way."""
         self.take(learner.weights())
 
     @property
@@ -61,7 +65,13 @@ class TorchSampler:
                 batching=self._batching,
                 token_budget=self._token_budget,
                 decode_batch=self._decode_batch,
+                fixed_columns=self.fixed_columns,
             )
+        except CannotRecord as error:
+            # The check at load passed, so this comes with a shape that it did not try.
+            warnings.warn(f"from now on decoded without CUDA graphs: {error}", stacklevel=1)
+            self.fixed_columns = 0
+            return self._fitting(prompts, n, sampling, seeds)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from rltf.config import PromptsConfig, TorchEngineConfig, TrainerConfig
 from rltf.engines.base import Weights
 from rltf.engines.packing import Layout, TokenSequence, right_align, unique
+from rltf.engines.torch import fixed
 from rltf.engines.torch.adapters import ADAPTER, merged, save_adapters
 from rltf.engines.torch.forward import BoolArray, Pass, completion_pass, token_logprobs
 from rltf.engines.torch.memory import LOGITS, token_budget
@@ -23,7 +24,7 @@ from rltf.engines.torch.model import load_model, load_weights
 from rltf.engines.torch.optimizer import MasterAdamW, holding
 from rltf.engines.torch.process import deterministic, grouped_heads, without_progress_bars
 from rltf.engines.torch.room import TooLarge, give_back, room_for
-from rltf.engines.torch.self_check import check_batching
+from rltf.engines.torch.self_check import check_batching, check_fixed
 from rltf.engines.torch.token_losses import backward, is_read, tokens_to_read
 from rltf.support.errors import UserError
 from rltf.text.renderer import Renderer
@@ -61,6 +62,11 @@ class TorchLearner:
         self.version = 0
         checked = check_batching(self._model, config.model, config.share_prefixes, self.max_tokens)
         self.batching, self._head_apart, self.notes = checked.batching, checked.head_apart, list(checked.notes)
+        self.fixed_columns = 0
+        """How long sequences may be that are decoded with tensors of fixed shape."""
+        if config.cuda_graphs and self._device.type in fixed.RECORDED_ON:
+            self.fixed_columns, notes = check_fixed(self._model, self.batching, self.max_tokens)
+            self.notes += notes
         self._trainable = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
         self._max_grad_norm = optimizer.max_grad_norm
         self._optimizer = MasterAdamW(self._trainable, optimizer, self._device)

@@ -7,6 +7,7 @@ it. The check costs a few short passes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,12 @@ import torch
 
 from rltf.engines.packing import TokenSequence
 from rltf.engines.torch.batching import Batching
-from rltf.engines.torch.caches import refuse_states
-from rltf.engines.torch.forward import completion_pass, last_states, token_logprobs
+from rltf.engines.torch.caches import find_cache, is_plain, refuse_states
+from rltf.engines.torch.forward import completion_pass, last_states, run, token_logprobs
 from rltf.engines.torch.heads import find_head
 from rltf.engines.torch.sampler import generate
 from rltf.support.errors import UserError
-from rltf.types import FloatArray, SamplingParams, Tokens
+from rltf.types import Completion, FloatArray, SamplingParams, Tokens
 
 _MOST_OFF = {torch.float32: 1e-3, torch.bfloat16: 0.15}
 """How far log-probabilities of a sequence may differ from a plain pass's in the mean, in nats: rounding, that is."""
@@ -106,20 +107,9 @@ def _prompts(model: Any, max_tokens: int) -> tuple[list[Tokens], list[str]]:
 def _gap(model: Any, prompts: list[Tokens], batching: Batching) -> float:
     """The largest mean difference of a sequence's log-probabilities, by sampler and by scorer, from a plain pass's."""
     device = model.device
+    vocabulary = model.get_input_embeddings().weight.shape[0]
     # Every second token ends a completion: rows leave the batch, as they do in a run.
-    groups = generate(
-        model,
-        device,
-        prompts,
-        2,
-        SamplingParams(max_tokens=6),
-        range(len(prompts)),
-        stop_tokens=range(0, model.get_input_embeddings().weight.shape[0], 2),
-        batching=batching,
-        token_budget=1 << 20,
-        decode_batch=len(prompts) * 2,
-    )
-    sampled = [(prompt, c) for prompt, group in zip(prompts, groups, strict=True) for c in group]
+    sampled = _sampled(model, prompts, batching, SamplingParams(max_tokens=6), range(0, vocabulary, 2))
     sequences = [TokenSequence(prompt=prompt, completion=c.tokens) for prompt, c in sampled]
     with torch.no_grad():
         plain = [_plain(model, sequence) for sequence in sequences]
@@ -132,6 +122,64 @@ def _gap(model: Any, prompts: list[Tokens], batching: Batching) -> float:
             for row, member in enumerate(layout.members):
                 gaps.append(_mean(scored[row, -len(sequences[member].completion) :], plain[member]))
     return max(gaps)
+
+
+@torch.inference_mode()
+def check_fixed(model: Any, batching: Batching, max_tokens: int) -> tuple[int, list[str]]:
+    """How long sequences may be that are decoded by `fixed.FixedDecoder` (0: none), and what a user should know.
+
+    Its mask knows no window. A model that cannot be recorded, or that is wrong when it is, decodes the plain way.
+    """
+    reach = window(model.config)
+    if reach is not None and reach < 4 * _SHORT:
+        return 0, []
+    try:
+        if batching is not Batching.SHARED:  # Otherwise the cache is not the model's own.
+            prefilled = run(model, keep=1, input_ids=torch.tensor([[4, 5]], device=model.device), use_cache=True)
+            if not is_plain(find_cache(prefilled)[1]):
+                raise NotImplementedError("its cache holds other things than the keys and values of every column")
+        stem = tuple(range(4, 9))
+        prompts = [(*stem, *range(tail)) for tail in (1, 4)] + [stem[:2]]
+        # None stops, so that every one goes through steps that are replayed.
+        sampled = _sampled(model, prompts, batching, SamplingParams(max_tokens=8), (), fixed_columns=4 * _SHORT)
+        plain = [_plain(model, TokenSequence(prompt=prompt, completion=c.tokens)) for prompt, c in sampled]
+        off = max(_mean(c.logprobs, logprobs) for (_, c), logprobs in zip(sampled, plain, strict=True))
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        # What cannot be recorded fails in as many ways as there are architectures.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return 0, [f"decoded without CUDA graphs: {reason}"]
+    if off > _MOST_OFF[model.dtype]:
+        return 0, [f"decoded without CUDA graphs: log-probabilities would be off by {off:.2g} nats"]
+    if reach is None or reach >= max_tokens:
+        return max_tokens, []
+    return reach, [f"sequences beyond the model's window of {reach:,} tokens are decoded without CUDA graphs"]
+
+
+def _sampled(
+    model: Any,
+    prompts: list[Tokens],
+    batching: Batching,
+    sampling: SamplingParams,
+    stop_tokens: Sequence[int],
+    fixed_columns: int = 0,
+) -> list[tuple[Tokens, Completion]]:
+    """Two completions of each prompt, beside it."""
+    groups = generate(
+        model,
+        model.device,
+        prompts,
+        2,
+        sampling,
+        range(len(prompts)),
+        stop_tokens=stop_tokens,
+        batching=batching,
+        token_budget=1 << 20,
+        decode_batch=len(prompts) * 2,
+        fixed_columns=fixed_columns,
+    )
+    return [(prompt, completion) for prompt, group in zip(prompts, groups, strict=True) for completion in group]
 
 
 @torch.no_grad()
