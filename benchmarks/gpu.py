@@ -31,6 +31,7 @@ from rltf.builtin import builtin_directory
 from rltf.config import LoraConfig, TorchEngineConfig, TrainerConfig
 from rltf.engines.base import Joined
 from rltf.engines.torch import fixed
+from rltf.engines.torch.batching import Batching
 from rltf.engines.torch.engine import torch_engine
 from rltf.types import Query, SamplingParams, Tokens, TrainingSample
 
@@ -55,6 +56,7 @@ SHAPES = {
     "qwen3-4b": Shape(2560, 9728, 36, 32, 8, 128, 151_936, True),
     "qwen3-0.6b": Shape(1024, 3072, 28, 16, 8, 128, 151_936, True),
 }
+SHARINGS = {"shared": Batching.SHARED, "unshared": Batching.PADDED}
 TOY = Shape(64, 128, 2, 4, 2, 16, 1_000, True)
 
 
@@ -63,16 +65,28 @@ class Sizes:
     """How much is done."""
 
     group: int
+    lengths: tuple[tuple[int, int], ...]
+    """Of prompt and completion, in an update."""
     prompt: int
-    completion: int
+    """In decoding."""
     decode_prompts: int
     decode_tokens: int
     repeats: int
     decode_repeats: int
 
 
-FULL = Sizes(group=8, prompt=1024, completion=1024, decode_prompts=8, decode_tokens=128, repeats=3, decode_repeats=1)
-SMALL = Sizes(group=4, prompt=24, completion=16, decode_prompts=2, decode_tokens=8, repeats=2, decode_repeats=1)
+FULL = Sizes(
+    group=8,
+    lengths=((1024, 1024), (1792, 256)),
+    prompt=1024,
+    decode_prompts=8,
+    decode_tokens=128,
+    repeats=3,
+    decode_repeats=1,
+)
+SMALL = Sizes(
+    group=4, lengths=((24, 16), (28, 4)), prompt=24, decode_prompts=2, decode_tokens=8, repeats=2, decode_repeats=1
+)
 
 
 def make_model(shape: Shape, path: Path, device: str) -> Path:
@@ -98,14 +112,14 @@ def make_model(shape: Shape, path: Path, device: str) -> Path:
     return path
 
 
-def engine_of(path: Path, device: str, *, share: bool, lora: bool, tokens: int | None) -> Joined:
+def engine_of(path: Path, device: str, *, lora: bool, tokens: int | None, checkpointing: bool = False) -> Joined:
     """The engine around a model."""
     config = TorchEngineConfig(
         model=str(path),
         device="cuda" if device == "cuda" else "cpu",
         dtype="bfloat16",
         lora=LoraConfig(rank=16) if lora else None,
-        share_prefixes=share,
+        gradient_checkpointing=checkpointing,
         micro_batch_tokens=tokens,
     )
     return torch_engine(config, TrainerConfig(learning_rate=1e-5), 1.0)
@@ -116,27 +130,27 @@ def tokens_of(rng: np.random.Generator, count: int) -> Tokens:
     return tuple(int(token) for token in rng.integers(20, 120, size=count))
 
 
-def group_of(sizes: Sizes) -> list[TrainingSample]:
+def group_of(group: int, prompt: int, completion: int) -> list[TrainingSample]:
     """A group of completions of one prompt, each with an advantage."""
     rng = np.random.default_rng(0)
-    prompt = tokens_of(rng, sizes.prompt)
+    tokens = tokens_of(rng, prompt)
     return [
         TrainingSample(
-            prompt_tokens=prompt,
-            completion_tokens=tokens_of(rng, sizes.completion),
-            weights=np.full(sizes.completion, float(rng.normal()), dtype=np.float32),
+            prompt_tokens=tokens,
+            completion_tokens=tokens_of(rng, completion),
+            weights=np.full(completion, float(rng.normal()), dtype=np.float32),
             loss="importance_sampling",
-            old_logprobs=np.full(sizes.completion, -11.0, dtype=np.float32),
+            old_logprobs=np.full(completion, -11.0, dtype=np.float32),
             component="policy",
             rollout=i,
             turn=0,
         )
-        for i in range(sizes.group)
+        for i in range(group)
     ]
 
 
 def seconds_of(work: Callable[[], object], repeats: int) -> float:
-    """The median of some runs after one to warm up, with the device's work done."""
+    """The median of some runs after one to warm up (of that one where there are none), with the device's work done."""
     times = []
     for _ in range(repeats + 1):
         if torch.cuda.is_available():
@@ -146,25 +160,75 @@ def seconds_of(work: Callable[[], object], repeats: int) -> float:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+    return statistics.median(times[1:] or times)
 
 
-def update(path: Path, device: str, sizes: Sizes, *, lora: bool, share: bool, tokens: int | None) -> dict[str, float]:
-    """One group's gradient and optimiser step: tokens as an unshared batch has them, per second; peak memory."""
-    engine = engine_of(path, device, share=share, lora=lora, tokens=tokens)
-    batch = group_of(sizes)
+def update(engine: Joined, device: str, sizes: Sizes) -> dict[str, Any]:
+    """One group's gradient and optimiser step, its prompt shared and not, at several lengths.
 
-    def step() -> None:
-        engine.forward_backward(batch, float(sizes.group))
-        engine.optim_step(1e-5)
+    Tokens per second are those of an unshared batch. `ideal`: how many times fewer tokens there are to compute.
+    """
+    return {
+        f"{prompt}+{completion}": at_length(engine, device, sizes, prompt, completion)
+        for prompt, completion in sizes.lengths
+    }
 
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    seconds = seconds_of(step, sizes.repeats)
-    count = sizes.group * (sizes.prompt + sizes.completion)
-    peak = torch.cuda.max_memory_allocated() / GIB if device == "cuda" else 0.0
-    engine.close()
-    return {"seconds": seconds, "tokens_per_second": count / seconds, "peak_gib": peak}
+
+def at_length(engine: Joined, device: str, sizes: Sizes, prompt: int, completion: int) -> dict[str, Any]:
+    """The same at one length."""
+    learner: Any = engine.learner
+    batch = group_of(sizes.group, prompt, completion)
+    count = sizes.group * (prompt + completion)
+    found: dict[str, Any] = {"ideal": count / (prompt + sizes.group * completion)}
+    for name, batching in SHARINGS.items():
+        learner.batching = batching
+        if device == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        seconds = seconds_of(lambda: one_step(engine, batch), sizes.repeats)
+        peak = torch.cuda.max_memory_allocated() / GIB if device == "cuda" else 0.0
+        found[name] = {"seconds": seconds, "tokens_per_second": count / seconds, "peak_gib": peak}
+    found["measured"] = found["unshared"]["seconds"] / found["shared"]["seconds"]
+    return found
+
+
+def one_step(engine: Joined, batch: list[TrainingSample]) -> None:
+    """A gradient and what the optimiser makes of it."""
+    engine.forward_backward(batch, float(len(batch)))
+    engine.optim_step(1e-5)
+
+
+def profile(engine: Joined, device: str, sizes: Sizes) -> dict[str, Any]:
+    """What takes the time of an update, shared and unshared: the device's kernels, and how the host fed them."""
+    learner: Any = engine.learner
+    batch = group_of(sizes.group, *sizes.lengths[0])
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    activities += [torch.profiler.ProfilerActivity.CUDA] if device == "cuda" else []
+    found: dict[str, Any] = {}
+    for name, batching in SHARINGS.items():
+        learner.batching = batching
+        one_step(engine, batch)
+        with torch.profiler.profile(activities=activities) as profiler:
+            seconds = seconds_of(lambda: one_step(engine, batch), 0)
+        events = profiler.key_averages()
+
+        def of(event: Any) -> float:
+            """Seconds of its own on the device."""
+            return float(event.self_device_time_total if device == "cuda" else event.self_cpu_time_total) / 1e6
+
+        # What runs on the device: an operator on the host is told its kernels' time once more.
+        kernels = [e for e in events if device != "cuda" or str(e.device_type).endswith("CUDA")]
+        calls = {e.key: e.count for e in events if e.key.startswith("cuda")}
+        found[name] = {
+            "seconds": seconds,
+            "busy": sum(map(of, kernels)),
+            "launches": sum(count for key, count in calls.items() if "LaunchKernel" in key),
+            "waits": sum(count for key, count in calls.items() if "Synchronize" in key),
+            "top": [[round(of(e) * 1e3, 2), e.count, e.key[:110]] for e in sorted(kernels, key=of, reverse=True)[:15]],
+        }
+        for row in found[name]["top"]:
+            print(f"profile, {name}: {row[0]:10.2f} ms {row[1]:6d} x {row[2]}", flush=True)
+    return found
 
 
 def decode(path: Path, device: str, sizes: Sizes, *, lora: bool) -> dict[str, float]:
@@ -172,7 +236,7 @@ def decode(path: Path, device: str, sizes: Sizes, *, lora: bool) -> dict[str, fl
 
     The same prompts and lengths. What a recording takes is in the first figure, and told beside it.
     """
-    engine = engine_of(path, device, share=True, lora=lora, tokens=None)
+    engine = engine_of(path, device, lora=lora, tokens=None)
     model: Any = engine.learner.weights().model
     rng = np.random.default_rng(1)
     prompts = [tokens_of(rng, sizes.prompt) for _ in range(sizes.decode_prompts)]
@@ -358,14 +422,26 @@ def main() -> None:
                 f"{name} {how} decoding",
                 lambda path=path, lora=lora: decode(path, device, sizes, lora=lora),  # type: ignore[misc]
             )
-            for share in (True, False):
-                label = "shared" if share else "unshared"
-                part(
-                    f"{name} {how} update, prompt {label}",
-                    lambda path=path, lora=lora, share=share: update(  # type: ignore[misc]
-                        path, device, sizes, lora=lora, share=share, tokens=None if arguments.toy else 4096
-                    ),
+
+            def updates(
+                work: Callable[..., Any], tokens: int, path: Path = path, lora: bool = lora, checkpointing: bool = False
+            ) -> Any:
+                engine = engine_of(
+                    path, device, lora=lora, tokens=None if arguments.toy else tokens, checkpointing=checkpointing
                 )
+                try:
+                    return work(engine, device, sizes)
+                finally:
+                    engine.close()
+
+            part(f"{name} {how} update", lambda updates=updates: updates(update, 4096))  # type: ignore[misc]
+            if lora:
+                part(
+                    f"{name} {how} update, checkpointing, 16,384 tokens at once",
+                    lambda updates=updates: updates(update, 16_384, checkpointing=True),  # type: ignore[misc]
+                )
+            else:
+                part(f"{name} {how} profile", lambda updates=updates: updates(profile, 4096))  # type: ignore[misc]
 
 
 if __name__ == "__main__":

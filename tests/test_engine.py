@@ -538,3 +538,29 @@ def test_a_sample_that_makes_no_sense_is_refused(parts: dict[str, Any], message:
     sample()
     with pytest.raises(ValueError, match=message):
         sample(**parts)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("rank", [None, 4])
+def test_a_prompt_whose_group_takes_several_passes_is_computed_once(
+    tiny_model: Path, rank: int | None, checkpointing: bool
+) -> None:
+    prompt = tuple(range(10, 40))
+    group = [dataclasses.replace(sample, prompt_tokens=prompt) for sample in samples()]
+    settings: dict[str, Any] = {"lora": None if rank is None else LoraConfig(rank=rank)}
+    whole = build(tiny_model, micro_batch_tokens=10_000, **settings)
+    parts = build(tiny_model, micro_batch_tokens=48, gradient_checkpointing=checkpointing, **settings)
+    lengths: list[int] = []
+    embedding = inner(parts)._model.get_input_embeddings()
+    hook = embedding.register_forward_pre_hook(lambda module, args: lengths.append(args[0].shape[1]))
+    expected, found = gradient(whole, group), gradient(parts, group)
+    assert lengths.count(len(prompt) - 1) == 1 < len(lengths) - 1
+    assert expected.norm() > 0.1
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    lengths.clear()
+    queries = [Query(prompt_tokens=prompt, completion_tokens=sample.completion_tokens) for sample in group]
+    answers = parts.answer(queries)
+    assert lengths.count(len(prompt) - 1) == 1 < len(lengths) - 1
+    hook.remove()
+    for answer, other in zip(answers, whole.answer(queries), strict=True):
+        np.testing.assert_allclose(answer.logprobs_T, other.logprobs_T, atol=2e-5)

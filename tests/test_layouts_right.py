@@ -130,9 +130,9 @@ def test_the_check_finds_a_layout_that_a_model_does_not_follow(
     model = load(tmp_path / "tiny")
     assert check_batching(model, "it", True, 256).batching is Batching.SHARED
 
-    def shifted(cache: Any, cluster_B: torch.Tensor, length_B: torch.Tensor) -> None:
+    def shifted(cache: Any, reads: Any) -> None:
         for layer in cache.layers:
-            layer.keys, layer.values = layer.keys[cluster_B].roll(1, -2), layer.values[cluster_B].roll(1, -2)
+            layer.keys, layer.values = reads.of(layer.keys).roll(1, -2), reads.of(layer.values).roll(1, -2)
 
     monkeypatch.setattr("rltf.engines.torch.forward.spread_prefixes", shifted)
     checked = check_batching(model, "it", True, 256)

@@ -187,8 +187,8 @@ def failing(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> lis
     tried: list[int] = []
     plain = token_losses.backward
 
-    def limited(found: Pass, kinds: Any, normalizer: float, chunk: int, totals: Any) -> None:
-        plain(found, kinds, normalizer, chunk, totals)  # It fails when a part of the gradient is there already.
+    def limited(found: Pass, kinds: Any, normalizer: float, chunk: int, figures: Any) -> None:
+        plain(found, kinds, normalizer, chunk, figures)  # It fails when a part of the gradient is there already.
         tried.append(int(found.states_NH.shape[0]))
         if tried[-1] > most:
             raise error

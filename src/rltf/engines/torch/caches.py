@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DummyLayer, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+from rltf.types import IntArray
 
 STATES = "cache_params"
 """By this name a model that has states alone, and no keys and values, gives its cache and takes it back."""
@@ -33,20 +36,48 @@ class _Kept(DynamicLayer):
         return key_states, value_states
 
 
+class Reads:
+    """What each suffix row reads of the prefixes, for all layers alike: the first columns of a prefix row, moved to end
+    at the right edge. What stands to their left afterwards is to be masked."""
+
+    def __init__(self, cluster_B: IntArray, length_B: IntArray, columns: int, device: torch.device) -> None:
+        """`cluster_B`: the prefix row of each suffix row; `length_B`: how many of its `columns` that reads.
+
+        What is found here once, of arrays on the host, no layer has to wait for a device for.
+        """
+        self.rows = len(cluster_B)
+        self._whole = bool((length_B == columns).all())
+        place = cluster_B
+        if not self._whole:
+            column_BP = np.arange(columns) + (length_B - columns)[:, None]
+            place = (cluster_B[:, None] * columns + column_BP.clip(min=0)).reshape(-1)
+        self._place = torch.from_numpy(place).to(device)
+
+    def of(self, states: Tensor | None) -> Tensor:
+        """Shape `[C, heads, P, size]` to `[B, heads, P, size]`, differentiably."""
+        assert states is not None
+        prefixes, heads, columns, size = states.shape
+        if self._whole:
+            if prefixes == 1:
+                return states.expand(self.rows, -1, -1, -1)
+            return states.index_select(0, self._place)
+        columns_NHS = states.transpose(1, 2).reshape(prefixes * columns, heads, size)
+        return columns_NHS.index_select(0, self._place).view(self.rows, columns, heads, size).transpose(1, 2)
+
+
 class _Read(DynamicLayer):
     """Prefixes that suffix rows read from, copied when they are read: copies for one layer at a time. It does not
     grow, so that a layer can be computed again."""
 
-    def __init__(self, kept: DynamicLayer, cluster_B: Tensor, length_B: Tensor) -> None:
+    def __init__(self, kept: DynamicLayer, reads: Reads) -> None:
         super().__init__()
         assert kept.keys is not None and kept.values is not None
         self.lazy_initialization(kept.keys, kept.values)
         self.keys, self.values = kept.keys, kept.values
-        self._cluster_B, self._length_B = cluster_B, length_B
+        self._reads = reads
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        keys = _spread(self.keys, self._cluster_B, self._length_B)
-        values = _spread(self.values, self._cluster_B, self._length_B)
+        keys, values = self._reads.of(self.keys), self._reads.of(self.values)
         return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
 
 
@@ -55,12 +86,12 @@ def kept_prefixes() -> Cache:
     return Cache(layer_class_to_replicate=_Kept)
 
 
-def read_prefixes(kept: Cache, cluster_B: Tensor, length_B: Tensor) -> Cache:
+def read_prefixes(kept: Cache, reads: Reads) -> Cache:
     """A cache from which each suffix row reads its prefix row, as after `spread_prefixes`.
 
     It is another than that of the prefixes, whose layers may yet be computed again.
     """
-    layers = [_Read(layer, cluster_B, length_B) for layer in kept.layers if isinstance(layer, _Kept)]
+    layers = [_Read(layer, reads) for layer in kept.layers if isinstance(layer, _Kept)]
     assert len(layers) == len(kept.layers)
     return Cache(layers=layers)
 
@@ -72,30 +103,12 @@ def refuse_states(config: Any) -> None:
             raise NotImplementedError("its layers remember other things than keys and values")
 
 
-def spread_prefixes(cache: DynamicCache, cluster_B: Tensor, length_B: Tensor) -> None:
-    """Copies the prefix row of each suffix row, differentiably, and moves it to end at the right edge.
-
-    Args:
-        cache: holds prefix rows of P columns, padded on the right.
-        cluster_B: the prefix row of each suffix row.
-        length_B: how many of its first columns each suffix row reads. What stands to their left afterwards is to be
-            masked.
-    """
+def spread_prefixes(cache: DynamicCache, reads: Reads) -> None:
+    """Gives each suffix row what it reads of its prefix row, to go on from."""
     for layer in cache.layers:
         if type(layer) is not DynamicLayer:
             raise NotImplementedError(f"layers of the kind {type(layer).__name__} cannot be shared")
-        layer.keys = _spread(layer.keys, cluster_B, length_B)
-        layer.values = _spread(layer.values, cluster_B, length_B)
-
-
-def _spread(states: Tensor | None, cluster_B: Tensor, length_B: Tensor) -> Tensor:
-    """Shape `[C, heads, P, size]` to `[B, heads, P, size]`."""
-    assert states is not None
-    columns = states.shape[-2]
-    if bool((length_B == columns).all()):
-        return states.index_select(0, cluster_B)
-    column_BP = torch.arange(columns, device=states.device) + (length_B - columns).unsqueeze(-1)
-    return states.transpose(1, 2)[cluster_B.unsqueeze(-1), column_BP.clamp(min=0)].transpose(1, 2)
+        layer.keys, layer.values = reads.of(layer.keys), reads.of(layer.values)
 
 
 def find_cache(output: Any) -> tuple[str, Cache]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rltf.engines.packing import Layout
-from rltf.engines.torch.caches import kept_prefixes, prefix_cache, read_prefixes, spread_prefixes
+from rltf.engines.torch.caches import Reads, kept_prefixes, prefix_cache, read_prefixes, spread_prefixes
 from rltf.engines.torch.heads import Head, find_head
-from rltf.types import IntArray
+from rltf.engines.torch.room import room_for
 
 BoolArray: TypeAlias = NDArray[np.bool_]
 
 
-def to_device(array: IntArray, device: torch.device) -> Tensor:
+def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     """A numpy array as a tensor on the model's device."""
-    return torch.from_numpy(array).to(device)
+    # What is not pinned is read before the call returns, so CUDA need not be waited for.
+    return torch.from_numpy(array).to(device, non_blocking=device.type == "cuda")
 
 
 def run(model: Any, *, keep: int, input_ids: Tensor, **inputs: Any) -> Any:
@@ -54,7 +55,65 @@ def _parameters(function: Callable[..., Any]) -> frozenset[str] | None:
     return None if takes_any else frozenset(parameters)
 
 
-def forward(model: Any, layout: Layout, device: torch.device, *, keep: int, with_cache: bool = False) -> Any:
+class Prefixes:
+    """The prefixes of layouts that read the same ones, computed once. Their gradient is summed over those layouts."""
+
+    def __init__(self, model: Any, layout: Layout, device: torch.device) -> None:
+        """`layout`: any of them."""
+        self.kept = kept_prefixes()
+        _run_prefixes(model, layout, device, self.kept)
+        self._states: list[tuple[Tensor, Tensor]] = []
+        for layer in self.kept.layers:
+            assert layer.keys is not None and layer.values is not None
+            for name in ("keys", "values"):
+                state = getattr(layer, name)
+                leaf = state.detach().requires_grad_(state.requires_grad)
+                setattr(layer, name, leaf)
+                self._states.append((state, leaf))
+
+    def backward(self) -> None:
+        """Takes the gradient on from keys and values, once every layout that reads them has left its own there."""
+        found = [(state, leaf.grad) for state, leaf in self._states if leaf.grad is not None]
+        if found:
+            torch.autograd.backward([state for state, _ in found], [gradient for _, gradient in found])
+
+
+def passes(model: Any, layouts: Sequence[Layout], device: torch.device) -> Iterator[tuple[Layout, Prefixes | None]]:
+    """Layouts, those that read the same prefixes one after the other and with them. After the last of these, when the
+    next is asked for, the gradient goes through the prefixes."""
+    groups: dict[tuple[Any, ...], list[Layout]] = {}
+    for i, layout in enumerate(layouts):
+        shape = layout.prefix_CP.shape
+        groups.setdefault((shape, layout.prefix_CP.tobytes()) if shape[1] else (i,), []).append(layout)
+    for group in groups.values():
+        prefixes = None
+        if len(group) > 1:
+            with room_for(group[0]):
+                prefixes = Prefixes(model, group[0], device)
+        for layout in group:
+            yield layout, prefixes
+        if prefixes is not None:
+            with room_for(group[0]):
+                prefixes.backward()
+
+
+def _run_prefixes(model: Any, layout: Layout, device: torch.device, past: Any) -> None:
+    """Fills a cache with a layout's prefixes."""
+    prefix = to_device(layout.prefix_CP, device)
+    positions = torch.arange(prefix.shape[1], device=device).expand_as(prefix)
+    # Padding stands on the right, where causal attention does not look: no mask is needed.
+    run(model, keep=0, input_ids=prefix, position_ids=positions, past_key_values=past, use_cache=True)
+
+
+def forward(
+    model: Any,
+    layout: Layout,
+    device: torch.device,
+    *,
+    keep: int,
+    with_cache: bool = False,
+    prefixes: Prefixes | None = None,
+) -> Any:
     """The model's output on the suffixes of a layout, differentiable through the prefixes' cache.
 
     Args:
@@ -63,22 +122,23 @@ def forward(model: Any, layout: Layout, device: torch.device, *, keep: int, with
         device: where the model lies.
         keep: number of last columns to give logits for.
         with_cache: return the cache over prefix and suffix as well, to go on from.
+        prefixes: those of the layout, where they are there already; the gradient then ends at them.
 
     Returns:
         The transformers output: `logits` of shape `[B, keep, V]`, and `past_key_values` with `with_cache`.
     """
     past: Any = None
     if layout.prefix_CP.shape[1]:
-        past = prefix_cache() if with_cache else kept_prefixes()
-        prefix = to_device(layout.prefix_CP, device)
-        positions = torch.arange(prefix.shape[1], device=device).expand_as(prefix)
-        # Padding stands on the right, where causal attention does not look: no mask is needed.
-        run(model, keep=0, input_ids=prefix, position_ids=positions, past_key_values=past, use_cache=True)
-        cluster_B, length_B = to_device(layout.cluster_B, device), to_device(layout.prefix_length_B, device)
-        if with_cache:
-            spread_prefixes(past, cluster_B, length_B)
+        if prefixes is None:
+            past = prefix_cache() if with_cache else kept_prefixes()
+            _run_prefixes(model, layout, device, past)
         else:
-            past = read_prefixes(past, cluster_B, length_B)
+            past = prefixes.kept
+        reads = Reads(layout.cluster_B, layout.prefix_length_B, layout.prefix_CP.shape[1], device)
+        if with_cache:
+            spread_prefixes(past, reads)
+        else:
+            past = read_prefixes(past, reads)
     return run(
         model,
         keep=keep,
@@ -107,7 +167,14 @@ class Pass:
 
 
 def completion_pass(
-    model: Any, layout: Layout, device: torch.device, temperature: float, read_BT: BoolArray, *, apart: bool
+    model: Any,
+    layout: Layout,
+    device: torch.device,
+    temperature: float,
+    read_BT: BoolArray,
+    *,
+    apart: bool,
+    prefixes: Prefixes | None = None,
 ) -> Pass:
     """One differentiable pass; the logits are left to be made, for some tokens at a time.
 
@@ -118,14 +185,15 @@ def completion_pass(
         temperature: that of the policy.
         read_BT: which tokens are read, of the layout's `completion_columns`.
         apart: whether the model's head may be used apart from it; otherwise all logits are there at once.
+        prefixes: see `forward`.
     """
     columns = layout.completion_columns
     head = find_head(model) if apart else None
     if head is None:
-        states = forward(model, layout, device, keep=columns + 1).logits
+        states = forward(model, layout, device, keep=columns + 1, prefixes=prefixes).logits
     else:
         with last_states(head) as found:
-            forward(model, layout, device, keep=0)
+            forward(model, layout, device, keep=0, prefixes=prefixes)
         (states,) = found
     states_NH = states[:, -columns - 1 : -1].flatten(0, 1)
     tokens_BT = layout.suffix_BL[:, layout.suffix_BL.shape[1] - columns :]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -18,14 +17,14 @@ from rltf.engines.base import Weights
 from rltf.engines.packing import Layout, TokenSequence, right_align, unique
 from rltf.engines.torch import fixed
 from rltf.engines.torch.adapters import ADAPTER, merged, save_adapters
-from rltf.engines.torch.forward import BoolArray, Pass, completion_pass, token_logprobs
+from rltf.engines.torch.forward import BoolArray, Pass, Prefixes, completion_pass, passes, token_logprobs
 from rltf.engines.torch.memory import LOGITS, token_budget
 from rltf.engines.torch.model import load_model, load_weights
 from rltf.engines.torch.optimizer import MasterAdamW, holding
 from rltf.engines.torch.process import deterministic, grouped_heads, without_progress_bars
 from rltf.engines.torch.room import TooLarge, give_back, room_for
 from rltf.engines.torch.self_check import check_batching, check_fixed
-from rltf.engines.torch.token_losses import backward, is_read, tokens_to_read
+from rltf.engines.torch.token_losses import Figures, backward, is_read, tokens_to_read
 from rltf.support.errors import UserError
 from rltf.text.renderer import Renderer
 from rltf.types import Answer, FloatArray, Policy, Query, TokenDistributions, TrainingSample
@@ -103,12 +102,13 @@ class TorchLearner:
             [TokenSequence(prompt=query.prompt_tokens, completion=query.completion_tokens) for query in queries]
         )
         answers: dict[int, Answer] = {}
-        for layout in self.batching.layouts(pairs, self.reading_budget):
+        layouts = self.batching.layouts(pairs, self.reading_budget)
+        for layout, prefixes in passes(model, layouts, self._device):
             lengths = [len(pairs[member].completion) for member in layout.members]
             read_BT = right_align([np.ones(length, dtype=np.bool_) for length in lengths], layout.completion_columns)
             most = max(queries[place].top for member in layout.members for place in places[member])
             with room_for(layout):
-                logprobs_N, top = self._read(self._pass(model, layout, read_BT), most)
+                logprobs_N, top = self._read(self._pass(model, layout, read_BT, prefixes), most)
             start = 0
             for member, length in zip(layout.members, lengths, strict=True):
                 tokens = slice(start, start + length)
@@ -126,8 +126,9 @@ class TorchLearner:
                     )
         return [answers[i] for i in range(len(queries))]
 
-    def _pass(self, model: Any, layout: Layout, read_BT: BoolArray) -> Pass:
-        return completion_pass(model, layout, self._device, self._temperature, read_BT, apart=self._head_apart)
+    def _pass(self, model: Any, layout: Layout, read_BT: BoolArray, prefixes: Prefixes | None = None) -> Pass:
+        device, apart = self._device, self._head_apart
+        return completion_pass(model, layout, device, self._temperature, read_BT, apart=apart, prefixes=prefixes)
 
     def _chunk(self) -> int:
         """For how many tokens logits are made at a time."""
@@ -181,36 +182,39 @@ class TorchLearner:
         before = {name: w.grad for name, w in self._optimizer.masters.items() if w.grad is not None}
         self._optimizer.zero_grad()
         work = partial(self._backward, samples, normalizer)
-        while (totals := self._fitting(work)) is None:
+        while (figures := self._fitting(work)) is None:
             self._optimizer.zero_grad()
         for name, gradient in before.items():
             master = self._optimizer.masters[name]
             master.grad = gradient if master.grad is None else master.grad.add_(gradient)
-        metrics = {f"loss/{name}": totals[f"loss/{name}"] / normalizer for name in _components(samples)}
-        for sample in samples:
-            totals[f"tokens/{sample.component}"] += len(sample.completion_tokens)
-        metrics |= {f"tokens/{name}": totals[f"tokens/{name}"] for name in _components(samples)}
-        if totals["tokens sampled"]:
-            for name in ("entropy", "sampler_gap"):
-                metrics[f"policy/{name}"] = totals[f"policy/{name}"] / totals["tokens sampled"]
+        sums, names = figures.sums(), _components(samples)
+        metrics = {f"loss/{name}": sums.get(f"loss/{name}", 0.0) / normalizer for name in names}
+        for name in names:
+            metrics[f"tokens/{name}"] = float(sum(len(s.completion_tokens) for s in samples if s.component == name))
+        if figures.sampled:
+            for name in ("policy/entropy", "policy/sampler_gap"):
+                metrics[name] = sums[name] / figures.sampled
         if self._halved:
             metrics["memory/micro_batch_tokens"] = float(self.token_budget)
         return metrics
 
-    def _backward(self, samples: Sequence[TrainingSample], normalizer: float) -> dict[str, float]:
-        """Adds the gradient of all samples, and returns sums over their tokens."""
-        totals: dict[str, float] = defaultdict(float)
+    def _backward(self, samples: Sequence[TrainingSample], normalizer: float) -> Figures:
+        """Adds the gradient of all samples."""
+        figures = Figures()
         read = [sample for sample in samples if is_read(sample).any()]
         sequences, places = unique(
             [TokenSequence(prompt=s.prompt_tokens, completion=s.completion_tokens) for s in read]
         )
-        for layout in self.batching.layouts(sequences, self.token_budget):
-            # Several samples may have the same tokens: each has its own weights on the same row.
-            rows = [(row, read[place]) for row, member in enumerate(layout.members) for place in places[member]]
-            read_BT, kinds = tokens_to_read(layout, rows)
-            with room_for(layout), deterministic(self._device), grouped_heads(self._device):
-                backward(self._pass(self._model, layout, read_BT), kinds, normalizer, self._chunk(), totals)
-        return totals
+        layouts = self.batching.layouts(sequences, self.token_budget)
+        with deterministic(self._device), grouped_heads(self._device):
+            for layout, prefixes in passes(self._model, layouts, self._device):
+                # Several samples may have the same tokens: each has its own weights on the same row.
+                rows = [(row, read[place]) for row, member in enumerate(layout.members) for place in places[member]]
+                read_BT, kinds = tokens_to_read(layout, rows)
+                with room_for(layout):
+                    found = self._pass(self._model, layout, read_BT, prefixes)
+                    backward(found, kinds, normalizer, self._chunk(), figures)
+        return figures
 
     def optim_step(self, learning_rate: float) -> Mapping[str, float]:
         """Clips, steps and clears; a gradient that is not finite stops the run before it harms the weights."""

@@ -10,7 +10,8 @@ of N may stand several times.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from rltf.engines.losses import TokenBatch, entropy, token_loss
 from rltf.engines.packing import Layout
-from rltf.engines.torch.forward import BoolArray, Pass
+from rltf.engines.torch.forward import BoolArray, Pass, to_device
 from rltf.types import FloatArray, IntArray, LossName, TrainingSample
 
 Placed: TypeAlias = tuple[int, TrainingSample]
@@ -105,17 +106,32 @@ def _joined(place: IntArray, parts: Sequence[tuple[IntArray, BoolArray, Training
     )
 
 
-def backward(
-    found: Pass, kinds: Sequence[Kind], normalizer: float, chunk: int, totals: MutableMapping[str, float]
-) -> None:
-    """Adds the gradient of the kinds' summed loss divided by `normalizer`, and their figures to `totals`.
+class Figures:
+    """Sums whose terms stay on their device until the sums are asked for: to look at one is to wait for the device."""
+
+    def __init__(self) -> None:
+        self.sampled = 0
+        """Tokens that the policy wrote itself, over which `policy/...` are summed."""
+        self._terms: dict[str, list[Tensor]] = defaultdict(list)
+
+    def add(self, name: str, term: Tensor) -> None:
+        """One more term, a scalar."""
+        self._terms[name].append(term.detach())
+
+    def sums(self) -> dict[str, float]:
+        """By name."""
+        return {name: sum(torch.stack(terms).tolist()) for name, terms in self._terms.items()}
+
+
+def backward(found: Pass, kinds: Sequence[Kind], normalizer: float, chunk: int, figures: Figures) -> None:
+    """Adds the gradient of the kinds' summed loss divided by `normalizer`, and what a run wants to know to `figures`.
 
     Args:
         found: the pass, with its graph, which is used up.
         kinds: what reads its tokens.
         normalizer: the number of rollouts.
         chunk: for how many tokens logits are made at a time.
-        totals: sums over tokens: `loss/c` per component c; `tokens sampled` and, over those, `policy/entropy` and
+        figures: sums over tokens: `loss/c` per component c; over tokens sampled `policy/entropy` and
             `policy/sampler_gap`.
     """
     states_NH = found.states_NH
@@ -123,7 +139,7 @@ def backward(
     for start in range(0, len(states_NH), chunk):
         leaf_CH = states_NH[start : start + chunk].detach().requires_grad_(states_NH.requires_grad)
         logits_CV = found.logits(leaf_CH)
-        loss = _chunk_loss(logits_CV, found.token_N[start : start + chunk], start, kinds, totals)
+        loss = _chunk_loss(logits_CV, found.token_N[start : start + chunk], start, kinds, figures)
         if loss.requires_grad:
             (loss / normalizer).backward()
         del logits_CV, loss
@@ -132,9 +148,7 @@ def backward(
         states_NH.backward(torch.cat(gradients))
 
 
-def _chunk_loss(
-    logits_CV: Tensor, token_C: Tensor, start: int, kinds: Sequence[Kind], totals: MutableMapping[str, float]
-) -> Tensor:
+def _chunk_loss(logits_CV: Tensor, token_C: Tensor, start: int, kinds: Sequence[Kind], figures: Figures) -> Tensor:
     """The summed loss of the tokens from `start` on. Axis C: the chunk's tokens."""
     device = logits_CV.device
     normaliser_C = torch.logsumexp(logits_CV, dim=-1)
@@ -147,7 +161,7 @@ def _chunk_loss(
             continue
 
         def part(values: Any, first: int = first, end: int = end) -> Any:
-            return None if values is None else torch.from_numpy(values[first:end]).to(device)
+            return None if values is None else to_device(values[first:end], device)
 
         place_M, target_tokens_MK = part(kind.place_M) - start, part(kind.target_tokens_MK)
         logprobs_M = logprobs_C.index_select(0, place_M)
@@ -163,16 +177,16 @@ def _chunk_loss(
             policy_logprobs_BTK=policy_MK,
         )
         summed = token_loss(kind.loss, batch).sum()
-        totals[f"loss/{kind.component}"] += summed.item()
+        figures.add(f"loss/{kind.component}", summed)
         loss = loss + summed
         if entropy_C is not None and kind.reads_entropy:
             entropy_M = entropy_C.index_select(0, place_M)
             loss = loss - (entropy_M * kind.entropy_weight).sum()
             sampled_M = part(kind.sampling_logprobs_M)
             if sampled_M is not None:
-                totals["tokens sampled"] += len(sampled_M)
-                totals["policy/entropy"] += entropy_M.sum().item()
-                totals["policy/sampler_gap"] += (logprobs_M - sampled_M).detach().abs().sum().item()
+                figures.sampled += len(sampled_M)
+                figures.add("policy/entropy", entropy_M.sum())
+                figures.add("policy/sampler_gap", (logprobs_M - sampled_M).abs().sum())
     return loss
 
 
