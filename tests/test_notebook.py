@@ -1,4 +1,4 @@
-"""The notebook of examples/ with a judge on loopback, and the command line that goes on with its run."""
+"""The notebook of a first run with a judge on loopback, and the command line that goes on with its run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from judge_server import Reply, judge_server
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
-NOTEBOOK = Path(__file__).parent.parent / "examples" / "first_run.ipynb"
+NOTEBOOK = Path(__file__).parent.parent / "docs" / "notebooks" / "first_run.ipynb"
 SETTINGS: dict[str, Any] = {
     "trainer.steps": 3,
     "trainer.groups_per_batch": 2,
