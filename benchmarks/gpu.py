@@ -130,10 +130,10 @@ def tokens_of(rng: np.random.Generator, count: int) -> Tokens:
     return tuple(int(token) for token in rng.integers(20, 120, size=count))
 
 
-def group_of(group: int, prompt: int, completion: int) -> list[TrainingSample]:
+def group_of(group: int, prompt: int, completion: int, seed: int = 0) -> list[TrainingSample]:
     """A group of completions of one prompt, each with an advantage."""
-    rng = np.random.default_rng(0)
-    tokens = tokens_of(rng, prompt)
+    tokens = tokens_of(np.random.default_rng(0), prompt)
+    rng = np.random.default_rng(1 + seed)
     return [
         TrainingSample(
             prompt_tokens=tokens,
@@ -196,6 +196,36 @@ def one_step(engine: Joined, batch: list[TrainingSample]) -> None:
     """A gradient and what the optimiser makes of it."""
     engine.forward_backward(batch, float(len(batch)))
     engine.optim_step(1e-5)
+
+
+def gradients(engine: Joined, device: str, sizes: Sizes) -> dict[str, float]:
+    """How far the gradient of a group is from that of unshared, masked passes, relative to its norm.
+
+    `without_masks` of shared prompts laid out from the left; `masked` of shared prompts as on other devices; `unshared`
+    without masks. What separates any two is the rounding of bfloat16.
+    """
+    learner: Any = engine.learner
+    rng = np.random.default_rng(5)
+    prompt, longest = sizes.lengths[-1]
+    cuts = [int(rng.integers(2, longest)) for _ in range(sizes.group)]
+    batch = [sample for i, cut in enumerate(cuts) for sample in group_of(1, prompt, cut, i)]
+    unmasked = learner.unmasked
+
+    def of(batching: Batching, without_masks: bool) -> Any:
+        learner.batching, learner.unmasked = batching, without_masks
+        learner._optimizer.zero_grad()
+        engine.forward_backward(batch, float(len(batch)))
+        found = [w.grad.flatten().float() for w in learner._optimizer.masters.values() if w.grad is not None]
+        return torch.cat(found)
+
+    expected = of(Batching.PADDED, False)
+    ways = {
+        "without_masks": (Batching.SHARED, unmasked),
+        "masked": (Batching.SHARED, False),
+        "unshared": (Batching.PADDED, unmasked),
+    }
+    found = {name: float((of(*way) - expected).norm() / expected.norm()) for name, way in ways.items()}
+    return {"may_go_without_masks": float(unmasked), **found}
 
 
 def profile(engine: Joined, device: str, sizes: Sizes) -> dict[str, Any]:
@@ -441,6 +471,7 @@ def main() -> None:
                     lambda updates=updates: updates(update, 16_384, checkpointing=True),  # type: ignore[misc]
                 )
             else:
+                part(f"{name} {how} gradients", lambda updates=updates: updates(gradients, 4096))  # type: ignore[misc]
                 part(f"{name} {how} profile", lambda updates=updates: updates(profile, 4096))  # type: ignore[misc]
 
 

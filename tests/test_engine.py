@@ -397,9 +397,9 @@ def test_samples_of_the_same_tokens_share_a_pass_and_keep_their_own_weights(
     batch = [one, three, again, one]
     passes = 0
 
-    def counted(*args: Any) -> list[Layout]:
+    def counted(*args: Any, **named: Any) -> list[Layout]:
         nonlocal passes
-        layouts = plain(*args)
+        layouts = plain(*args, **named)
         passes += sum(len(layout.members) for layout in layouts)
         return layouts
 

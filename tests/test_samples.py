@@ -107,12 +107,12 @@ def test_micro_batches_hold_each_sequence_exactly_once(clustered: Clustered, bud
     assert sorted(i for layout in layouts for i in layout.members) == list(range(len(sequences)))
 
 
-@given(CLUSTERED, st.integers(1, 120), st.one_of(st.none(), st.integers(1, 5)))
+@given(CLUSTERED, st.integers(1, 120), st.one_of(st.none(), st.integers(1, 5)), st.booleans())
 def test_micro_batches_respect_the_budget_unless_one_sequence_alone_exceeds_it(
-    clustered: Clustered, budget: int, max_rows: int | None
+    clustered: Clustered, budget: int, max_rows: int | None, from_left: bool
 ) -> None:
     sequences, clusters = clustered
-    for layout in micro_batches(sequences, clusters, budget, max_rows):
+    for layout in micro_batches(sequences, clusters, budget, max_rows, from_left=from_left):
         assert len(layout.members) <= (max_rows or len(sequences))
         assert padded_tokens(layout) <= budget or len(layout.members) == 1
 
@@ -155,6 +155,23 @@ def test_the_tokens_of_a_row_stand_side_by_side_up_to_the_right_edge(clustered: 
             length = len(tokens_of(sequences[member]))
             padding = layout.mask_B.shape[1] - length
             assert layout.mask_B[row].tolist() == [0] * padding + [1] * length
+
+
+@given(CLUSTERED, st.integers(1, 120))
+def test_from_the_left_rows_read_the_prefix_whole_and_go_on_right_behind_it(clustered: Clustered, budget: int) -> None:
+    sequences, clusters = clustered
+    layouts = micro_batches(sequences, clusters, budget, from_left=True)
+    assert sorted(i for layout in layouts for i in layout.members) == list(range(len(sequences)))
+    for layout in layouts:
+        columns = layout.prefix_CP.shape[1]
+        assert layout.prefix_length_B.tolist() == [columns] * len(layout.members)
+        for row, member in enumerate(layout.members):
+            whole, last = tokens_of(sequences[member]), int(layout.last_B[row])
+            assert columns + last + 1 == len(whole)
+            assert (*layout.prefix_CP[layout.cluster_B[row]], *layout.suffix_BL[row][: last + 1]) == whole
+            assert layout.position_BL[row].tolist() == list(range(columns, columns + layout.suffix_BL.shape[1]))
+            # A prefix never takes a prompt's last token, which predicts the first of the completion.
+            assert last >= len(sequences[member].completion)
 
 
 def test_a_row_with_less_of_its_own_takes_the_end_of_its_prefix_along() -> None:

@@ -158,8 +158,8 @@ def test_a_sample_of_no_weight_is_not_computed_and_changes_nothing(
     rows: list[int] = []
     plain = Batching.layouts
 
-    def counted(*args: Any) -> list[Layout]:
-        layouts = plain(*args)
+    def counted(*args: Any, **named: Any) -> list[Layout]:
+        layouts = plain(*args, **named)
         rows.append(sum(len(layout.members) for layout in layouts))
         return layouts
 

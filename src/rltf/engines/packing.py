@@ -7,6 +7,10 @@ ends where its suffix begins. So all rows end at the right edge, and their token
 between, as in a pass over the sequence alone; only a sequence shorter than the suffix block is padded, on the left.
 A suffix holds at least the last prompt token, so it predicts every completion token, and completions end at the right
 edge, so that logits are needed for the last few columns alone.
+
+Laid out from the left, every row reads the prefix whole and its suffix begins right behind it, padded on the right.
+Then causal attention needs no mask, for which a GPU has the fastest kernels; but the prefix is no longer than the
+shortest of the batch's clusters, and completions end anywhere.
 """
 
 from __future__ import annotations
@@ -66,10 +70,15 @@ class Layout:
     """How many tokens of its prefix each suffix row reads: its first ones."""
     completion_columns: int
     """The longest completion: completions end at the right edge of the suffix."""
+    from_left: bool = False
+    """Whether suffixes begin at the left edge, and completions end where they end; nothing is to be masked then."""
 
     @property
     def position_BL(self) -> IntArray:
-        """Position of each suffix token in its own sequence; 0 on padding."""
+        """Position of each suffix token in its own sequence. On padding 0, or from the left further positions."""
+        if self.from_left:
+            positions_L = self.prefix_CP.shape[1] + np.arange(self.suffix_BL.shape[1])
+            return np.broadcast_to(positions_L, self.suffix_BL.shape).copy()
         offsets_BL = np.cumsum(self.suffix_mask_BL, axis=1) - 1
         return np.where(self.suffix_mask_BL == 1, offsets_BL + self.prefix_length_B[:, None], 0)
 
@@ -79,6 +88,12 @@ class Layout:
         columns = np.arange(self.prefix_CP.shape[1])
         reads_BP = columns >= self.prefix_CP.shape[1] - self.prefix_length_B[:, None]
         return np.concatenate([reads_BP.astype(np.int64), self.suffix_mask_BL], axis=1)
+
+    @property
+    def last_B(self) -> IntArray:
+        """The suffix column of each row's last token."""
+        columns = self.suffix_BL.shape[1]
+        return self.suffix_mask_BL.sum(axis=1) - 1 if self.from_left else np.full(len(self.members), columns - 1)
 
 
 def unique(sequences: Sequence[TokenSequence]) -> tuple[list[TokenSequence], list[list[int]]]:
@@ -133,12 +148,14 @@ def micro_batches(
     max_rows: int | None = None,
     *,
     equal_lengths: bool = False,
+    from_left: bool = False,
 ) -> list[Layout]:
     """Packs clusters into layouts of at most `token_budget` padded tokens and `max_rows` sequences.
 
     Sequences of similar length go together: a layout is closed early where one more cluster would leave
     more than `_MOST_PADDING` of it padding. One sequence that is too long alone still gets its layout.
-    With `equal_lengths` only sequences of the same length do, for models that padding would disturb.
+    With `equal_lengths` only sequences of the same length do, for models that padding would disturb. `from_left`: see
+    above.
     """
     lengths = [len(sequence.prompt) + len(sequence.completion) for sequence in sequences]
     row_limit = len(sequences) if max_rows is None else max_rows
@@ -150,19 +167,23 @@ def micro_batches(
         piece_width = lengths[piece.members[0]] - piece.prefix_length
         piece_real = sum(lengths[i] - piece.prefix_length for i in piece.members) + piece.prefix_length
         if batches:
-            padded = (rows + len(piece.members)) * max(width, piece_width)
-            padded += (len(batches[-1]) + 1) * max(prefix, piece.prefix_length)
+            # From the left, what a prefix has beyond the shortest goes with the suffix of each row that reads it.
+            joint = (min if from_left else max)(prefix, piece.prefix_length)
+            widest = max(width, piece_width)
+            if from_left:
+                widest = max(width + prefix, piece_width + piece.prefix_length) - joint
+            padded = (rows + len(piece.members)) * widest + (len(batches[-1]) + 1) * joint
             tight = padded <= _SMALL or (real + piece_real) >= (1 - _MOST_PADDING) * padded
             if equal_lengths:
                 tight = piece_width == width and piece.prefix_length == prefix == 0
             if padded <= token_budget and rows + len(piece.members) <= row_limit and tight:
                 batches[-1].append(piece)
-                width, prefix = max(width, piece_width), max(prefix, piece.prefix_length)
+                width, prefix = widest, joint
                 rows, real = rows + len(piece.members), real + piece_real
                 continue
         batches.append([piece])
         width, prefix, rows, real = piece_width, piece.prefix_length, len(piece.members), piece_real
-    return [lay_out(sequences, batch) for batch in batches]
+    return [lay_out(sequences, batch, from_left=from_left) for batch in batches]
 
 
 def _even_pieces(cluster: Cluster, lengths: Sequence[int], token_budget: int, row_limit: int) -> list[Cluster]:
@@ -183,26 +204,36 @@ def _even_pieces(cluster: Cluster, lengths: Sequence[int], token_budget: int, ro
     return [Cluster(prefix_length=cluster.prefix_length, members=tuple(piece)) for piece in pieces]
 
 
-def lay_out(sequences: Sequence[TokenSequence], clusters: Sequence[Cluster]) -> Layout:
+def lay_out(sequences: Sequence[TokenSequence], clusters: Sequence[Cluster], *, from_left: bool = False) -> Layout:
     """The arrays of some clusters."""
     members = [i for cluster in clusters for i in cluster.members]
     cluster_B = np.array([c for c, cluster in enumerate(clusters) for _ in cluster.members], dtype=np.int64)
     rows = [sequences[i].prompt + sequences[i].completion for i in members]
-    width = max(len(row) - clusters[c].prefix_length for row, c in zip(rows, cluster_B, strict=True))
-    reads_B = np.array([max(0, len(row) - width) for row in rows], dtype=np.int64)
-    own_B = np.array([min(len(row), width) for row in rows])
+    if from_left:
+        reads_B = np.full(len(rows), min(cluster.prefix_length for cluster in clusters), dtype=np.int64)
+        width = max(map(len, rows)) - int(reads_B[0])
+        own_B = np.array([len(row) for row in rows]) - reads_B
+        suffixes = [row[len(row) - own :] for row, own in zip(rows, own_B, strict=True)]
+    else:
+        width = max(len(row) - clusters[c].prefix_length for row, c in zip(rows, cluster_B, strict=True))
+        reads_B = np.array([max(0, len(row) - width) for row in rows], dtype=np.int64)
+        own_B = np.array([min(len(row), width) for row in rows])
+        suffixes = [row[-width:] for row in rows]
     # A prefix that nobody reads to its end is not computed to its end.
     most = int(reads_B.max())
     firsts = [sequences[cluster.members[0]].prompt for cluster in clusters]
     prefixes = [prompt[: min(c.prefix_length, most)] for prompt, c in zip(firsts, clusters, strict=True)]
+    column_L = np.arange(width)
+    own_BL = column_L < own_B[:, None] if from_left else column_L >= width - own_B[:, None]
     return Layout(
         members=tuple(members),
         cluster_B=cluster_B,
         prefix_CP=_padded(prefixes, [prompt[0] for prompt in firsts], left=False),
-        suffix_BL=_padded([row[-width:] for row in rows], [row[0] for row in rows], left=True),
-        suffix_mask_BL=(np.arange(width) >= width - own_B[:, None]).astype(np.int64),
+        suffix_BL=_padded(suffixes, [row[0] for row in rows], left=not from_left),
+        suffix_mask_BL=own_BL.astype(np.int64),
         prefix_length_B=reads_B,
         completion_columns=max(len(sequences[i].completion) for i in members),
+        from_left=from_left,
     )
 
 

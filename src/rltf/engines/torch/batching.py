@@ -19,8 +19,14 @@ class Batching(StrEnum):
     """Only sequences of the same length, so that nothing is padded."""
 
     def layouts(
-        self, sequences: Sequence[TokenSequence], token_budget: int, max_rows: int | None = None
+        self,
+        sequences: Sequence[TokenSequence],
+        token_budget: int,
+        max_rows: int | None = None,
+        *,
+        from_left: bool = False,
     ) -> list[Layout]:
         """The arrays of all sequences; see `packing.micro_batches`."""
         clusters = share_prefixes(sequences) if self is Batching.SHARED else separate(sequences)
-        return micro_batches(sequences, clusters, token_budget, max_rows, equal_lengths=self is Batching.EQUAL)
+        equal = self is Batching.EQUAL
+        return micro_batches(sequences, clusters, token_budget, max_rows, equal_lengths=equal, from_left=from_left)

@@ -143,8 +143,9 @@ def forward(
         model,
         keep=keep,
         input_ids=to_device(layout.suffix_BL, device),
-        attention_mask=to_device(layout.mask_B, device),
-        position_ids=to_device(layout.position_BL, device),
+        # From the left, padding stands where no token before it looks, and without a prefix positions count from 0.
+        attention_mask=None if layout.from_left else to_device(layout.mask_B, device),
+        position_ids=None if layout.from_left and past is None else to_device(layout.position_BL, device),
         past_key_values=past,
         use_cache=with_cache or past is not None,
     )
@@ -189,17 +190,21 @@ def completion_pass(
     """
     columns = layout.completion_columns
     head = find_head(model) if apart else None
+    kept = layout.suffix_BL.shape[1] if layout.from_left else columns + 1
     if head is None:
-        states = forward(model, layout, device, keep=columns + 1, prefixes=prefixes).logits
+        states = forward(model, layout, device, keep=kept, prefixes=prefixes).logits
     else:
         with last_states(head) as found:
             forward(model, layout, device, keep=0, prefixes=prefixes)
         (states,) = found
-    states_NH = states[:, -columns - 1 : -1].flatten(0, 1)
-    tokens_BT = layout.suffix_BL[:, layout.suffix_BL.shape[1] - columns :]
-    if not read_BT.all():
-        states_NH = states_NH.index_select(0, to_device(np.flatnonzero(read_BT), device))
-    return Pass(states_NH, to_device(tokens_BT[read_BT], device), head, temperature)
+        states = states[:, -kept:]
+    row_N, column_N = np.nonzero(read_BT)
+    # A row with a shorter completion than others has none in the first columns; whoever reads there gets anything.
+    place_N = np.maximum(layout.last_B[row_N] - (columns - 1) + column_N, 1)
+    tokens_N = layout.suffix_BL[row_N, place_N]
+    before_N = row_N * kept + place_N - 1 - (layout.suffix_BL.shape[1] - kept)
+    states_NH = states.flatten(0, 1).index_select(0, to_device(before_N, device))
+    return Pass(states_NH, to_device(tokens_N, device), head, temperature)
 
 
 @contextmanager

@@ -23,8 +23,9 @@ from rltf.engines.torch.model import load_model, load_weights
 from rltf.engines.torch.optimizer import MasterAdamW, holding
 from rltf.engines.torch.process import deterministic, grouped_heads, without_progress_bars
 from rltf.engines.torch.room import TooLarge, give_back, room_for
-from rltf.engines.torch.self_check import check_batching, check_fixed
+from rltf.engines.torch.self_check import check_batching, check_fixed, check_unmasked
 from rltf.engines.torch.token_losses import Figures, backward, is_read, tokens_to_read
+from rltf.engines.torch.unmasked import has_kernels, unmasked_attention
 from rltf.support.errors import UserError
 from rltf.text.renderer import Renderer
 from rltf.types import Answer, FloatArray, Policy, Query, TokenDistributions, TrainingSample
@@ -66,6 +67,8 @@ class TorchLearner:
         if config.cuda_graphs and self._device.type in fixed.RECORDED_ON:
             self.fixed_columns, notes = check_fixed(self._model, self.batching, self.max_tokens)
             self.notes += notes
+        self.unmasked = has_kernels(self._model) and check_unmasked(self._model, self.batching, self.max_tokens)
+        """Whether passes are laid out so that attention needs no mask."""
         self._trainable = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
         self._max_grad_norm = optimizer.max_grad_norm
         self._optimizer = MasterAdamW(self._trainable, optimizer, self._device)
@@ -80,7 +83,7 @@ class TorchLearner:
         answers: dict[int, Answer] = {}
         for policy in sorted({query.policy for query in queries}):
             asked = [i for i, query in enumerate(queries) if query.policy == policy]
-            with self._under(policy) as model:
+            with self._under(policy) as model, unmasked_attention(self.unmasked):
                 work = partial(self._answers, model, [queries[i] for i in asked])
                 while (found := self._fitting(work)) is None:
                     pass
@@ -102,7 +105,7 @@ class TorchLearner:
             [TokenSequence(prompt=query.prompt_tokens, completion=query.completion_tokens) for query in queries]
         )
         answers: dict[int, Answer] = {}
-        layouts = self.batching.layouts(pairs, self.reading_budget)
+        layouts = self.batching.layouts(pairs, self.reading_budget, from_left=self.unmasked)
         for layout, prefixes in passes(model, layouts, self._device):
             lengths = [len(pairs[member].completion) for member in layout.members]
             read_BT = right_align([np.ones(length, dtype=np.bool_) for length in lengths], layout.completion_columns)
@@ -205,8 +208,8 @@ class TorchLearner:
         sequences, places = unique(
             [TokenSequence(prompt=s.prompt_tokens, completion=s.completion_tokens) for s in read]
         )
-        layouts = self.batching.layouts(sequences, self.token_budget)
-        with deterministic(self._device), grouped_heads(self._device):
+        layouts = self.batching.layouts(sequences, self.token_budget, from_left=self.unmasked)
+        with deterministic(self._device), grouped_heads(self._device), unmasked_attention(self.unmasked):
             for layout, prefixes in passes(self._model, layouts, self._device):
                 # Several samples may have the same tokens: each has its own weights on the same row.
                 rows = [(row, read[place]) for row, member in enumerate(layout.members) for place in places[member]]

@@ -13,18 +13,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from rltf.engines.packing import TokenSequence
+from rltf.engines.packing import TokenSequence, right_align
 from rltf.engines.torch.batching import Batching
 from rltf.engines.torch.caches import find_cache, is_plain, refuse_states
 from rltf.engines.torch.forward import completion_pass, last_states, run, token_logprobs
 from rltf.engines.torch.heads import find_head
 from rltf.engines.torch.sampler import generate
+from rltf.engines.torch.unmasked import unmasked_attention
 from rltf.support.errors import UserError
 from rltf.types import Completion, FloatArray, SamplingParams, Tokens
 
 _MOST_OFF = {torch.float32: 1e-3, torch.bfloat16: 0.15}
 """How far log-probabilities of a sequence may differ from a plain pass's in the mean, in nats: rounding, that is."""
+_MOST_TURNED = 0.1
+"""How far a gradient may be from another in relation to its norm: rounding in bfloat16 is a few hundredths."""
 _SHORT = 16
 _MOST_WORK = {"cpu": 2e12, "cuda": 1e15, "mps": 2e13}
 """Floating-point operations that the check may take: a few seconds."""
@@ -106,7 +110,6 @@ def _prompts(model: Any, max_tokens: int) -> tuple[list[Tokens], list[str]]:
 
 def _gap(model: Any, prompts: list[Tokens], batching: Batching) -> float:
     """The largest mean difference of a sequence's log-probabilities, by sampler and by scorer, from a plain pass's."""
-    device = model.device
     vocabulary = model.get_input_embeddings().weight.shape[0]
     # Every second token ends a completion: rows leave the batch, as they do in a run.
     sampled = _sampled(model, prompts, batching, SamplingParams(max_tokens=6), range(0, vocabulary, 2))
@@ -114,14 +117,57 @@ def _gap(model: Any, prompts: list[Tokens], batching: Batching) -> float:
     with torch.no_grad():
         plain = [_plain(model, sequence) for sequence in sequences]
         gaps = [_mean(c.logprobs, logprobs) for (_, c), logprobs in zip(sampled, plain, strict=True)]
-        for layout in batching.layouts(sequences, 1 << 20):
-            everything = np.ones((len(layout.members), layout.completion_columns), dtype=np.bool_)
-            found = completion_pass(model, layout, device, 1.0, everything, apart=False)
-            scored = token_logprobs(found.logits(found.states_NH), found.token_N).cpu().numpy()
-            scored = scored.reshape(everything.shape)
-            for row, member in enumerate(layout.members):
-                gaps.append(_mean(scored[row, -len(sequences[member].completion) :], plain[member]))
+        gaps.append(_scorers_gap(model, sequences, plain, batching, from_left=False))
     return max(gaps)
+
+
+def _scorers_gap(
+    model: Any, sequences: list[TokenSequence], plain: list[FloatArray], batching: Batching, *, from_left: bool
+) -> float:
+    """The largest mean difference of the scorer's log-probabilities from those of plain passes."""
+    gaps = []
+    for layout in batching.layouts(sequences, 1 << 20, from_left=from_left):
+        everything = np.ones((len(layout.members), layout.completion_columns), dtype=np.bool_)
+        found = completion_pass(model, layout, model.device, 1.0, everything, apart=False)
+        scored = token_logprobs(found.logits(found.states_NH), found.token_N).cpu().numpy()
+        scored = scored.reshape(everything.shape)
+        for row, member in enumerate(layout.members):
+            gaps.append(_mean(scored[row, -len(sequences[member].completion) :], plain[member]))
+    return max(gaps)
+
+
+def check_unmasked(model: Any, batching: Batching, max_tokens: int) -> bool:
+    """Whether training and scoring may lay out from the left, without masks: it is as right as the other way."""
+    prompts, _ = _prompts(model, max_tokens)
+    sequences = [TokenSequence(prompt=p, completion=(*prompts[2], *p[:i])) for i, p in enumerate(prompts)]
+    try:
+        with torch.no_grad():
+            plain = [_plain(model, sequence) for sequence in sequences]
+            with unmasked_attention(True):
+                off = _scorers_gap(model, sequences, plain, batching, from_left=True)
+        masked = _gradient(model, sequences, batching, from_left=False)
+        with unmasked_attention(True):
+            unmasked = _gradient(model, sequences, batching, from_left=True)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:
+        # As above; what fails here is done with masks.
+        return False
+    return off <= _MOST_OFF[model.dtype] and float((unmasked - masked).norm()) <= _MOST_TURNED * float(masked.norm())
+
+
+def _gradient(model: Any, sequences: list[TokenSequence], batching: Batching, *, from_left: bool) -> Tensor:
+    """Of the summed log-probabilities, by the first weights that are trained: what comes through all layers."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad][:4]
+    total = torch.zeros(sum(weight.numel() for weight in weights), device=model.device)
+    for layout in batching.layouts(sequences, 1 << 20, from_left=from_left):
+        own = [np.ones(len(sequences[member].completion), dtype=np.bool_) for member in layout.members]
+        read_BT = right_align(own, layout.completion_columns)
+        found = completion_pass(model, layout, model.device, 1.0, read_BT, apart=False)
+        summed = token_logprobs(found.logits(found.states_NH), found.token_N).sum()
+        gradients = torch.autograd.grad(summed, weights, materialize_grads=True)
+        total += torch.cat([gradient.flatten().float() for gradient in gradients])
+    return total
 
 
 @torch.inference_mode()

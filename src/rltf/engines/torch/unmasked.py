@@ -1,0 +1,83 @@
+"""Attention without a mask where a layout needs none: all rows read a prefix whole and go on right behind it.
+
+The fastest attention kernels of a GPU take no mask, and share the keys of several query heads without copying them.
+They know one thing: causal attention whose queries are the last of the keys. transformers builds a mask for that as
+soon as there is a cache, and PyTorch calls it `causal_lower_right`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import bias
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, causal_mask_function, sdpa_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+KERNELS = (("cuda", torch.bfloat16), ("cuda", torch.float16))
+"""Devices and number formats that have such kernels."""
+_NAME = "sdpa"
+
+
+def has_kernels(model: Any) -> bool:
+    """Whether a model may run so, as far as its device, its number format and its kind of attention go."""
+    attention = model.config.get_text_config()._attn_implementation
+    return (model.device.type, model.dtype) in KERNELS and attention == _NAME
+
+
+@contextmanager
+def unmasked_attention(on: bool) -> Iterator[None]:
+    """Within it, if `on`, a pass that is given no mask and goes on from a cache makes none."""
+    if not on:
+        yield
+        return
+    # Overrides for this process, on top of what is registered.
+    ALL_ATTENTION_FUNCTIONS[_NAME] = _attend
+    ALL_MASK_ATTENTION_FUNCTIONS[_NAME] = _mask
+    try:
+        yield
+    finally:
+        del ALL_ATTENTION_FUNCTIONS[_NAME], ALL_MASK_ATTENTION_FUNCTIONS[_NAME]
+
+
+def _mask(**wanted: Any) -> Tensor | None:
+    """None for the plain causal mask of the last tokens; windows and the like still get theirs."""
+    plain = wanted.get("mask_function", causal_mask_function) is causal_mask_function
+    padded = wanted.get("attention_mask") is not None
+    if plain and not padded and wanted.get("allow_is_causal_skip", True) and wanted.get("local_size") is None:
+        return None
+    mask: Tensor | None = sdpa_mask(**wanted)
+    return mask
+
+
+def _attend(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    last = attention_mask is None and causal and 1 < query.shape[2] < key.shape[2]
+    if not last or others.get("position_bias") is not None or others.get("softcap") is not None:
+        return sdpa_attention_forward(  # type: ignore[no-any-return]
+            module, query, key, value, attention_mask, dropout, scaling, is_causal, **others
+        )
+    output = torch.nn.functional.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=bias.causal_lower_right(query.shape[2], key.shape[2]),
+        dropout_p=dropout,
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return output.transpose(1, 2).contiguous(), None
