@@ -15,7 +15,7 @@ from torch.nn.attention import bias
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from rltf.config import LoraConfig
-from rltf.engines.torch import unmasked
+from rltf.engines.torch import attention
 from rltf.engines.torch.batching import Batching
 from rltf.engines.torch.self_check import check_unmasked
 
@@ -25,7 +25,7 @@ LONGER = [*PAIRS, ((*STEM, 5, 6), (9, 10, 11, 12)), ((60, 61, 62, 63, 64), (65,)
 @pytest.fixture
 def on_cpu(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """As on a GPU; and the queries and keys of each attention that got no mask."""
-    monkeypatch.setattr(unmasked, "KERNELS", (("cpu", torch.float32),))
+    monkeypatch.setattr(attention, "KERNELS", (("cpu", torch.float32),))
     seen: list[tuple[int, int]] = []
     lower_right = bias.causal_lower_right
 
@@ -74,7 +74,7 @@ def test_the_gradient_is_that_of_the_usual_layout(
     found = gradient(engine, samples(12))
     assert on_cpu
     assert all(queries < keys for queries, keys in on_cpu)
-    monkeypatch.setattr(unmasked, "KERNELS", ())
+    monkeypatch.setattr(attention, "KERNELS", ())
     usual = build(tiny_model, **settings)
     assert not inner(usual).unmasked
     expected = gradient(usual, samples(12))
@@ -96,11 +96,11 @@ def test_the_check_refuses_a_gradient_that_points_elsewhere(
     tiny_model: Path, on_cpu: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load(tiny_model)
-    attend = unmasked._attend
+    attend = attention._attend
 
     def half(module: Any, query: Any, key: Any, value: Any, *args: Any, **named: Any) -> Any:
         """The same numbers, and half of the gradient through the values."""
         return attend(module, query, key, (value + value.detach()) / 2, *args, **named)
 
-    monkeypatch.setattr(unmasked, "_attend", half)
+    monkeypatch.setattr(attention, "_attend", half)
     assert not check_unmasked(model, Batching.SHARED, 256)

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
 from rltf.engines.packing import Layout
+from rltf.engines.torch.attention import fast_attention
 from rltf.engines.torch.caches import find_cache, is_plain
 from rltf.engines.torch.draws import Draws
 from rltf.engines.torch.forward import run, to_device
@@ -105,7 +106,8 @@ class FixedDecoder:
             if not len(keep):
                 break
             row_A, place_A = row_A[keep], place_A[keep]
-            step = self._block(row_A, place_A, step)
+            with fast_attention(True):
+                step = self._block(row_A, place_A, step)
             place_A = torch.arange(len(row_A), device=self._device)
 
     def _block(self, row_A: Tensor, place_A: Tensor, first: int) -> int:

@@ -17,6 +17,7 @@ from rltf.engines.base import Weights
 from rltf.engines.packing import Layout, TokenSequence, right_align, unique
 from rltf.engines.torch import fixed
 from rltf.engines.torch.adapters import ADAPTER, merged, save_adapters
+from rltf.engines.torch.attention import fast_attention, has_kernels
 from rltf.engines.torch.forward import BoolArray, Pass, Prefixes, completion_pass, passes, token_logprobs
 from rltf.engines.torch.memory import LOGITS, token_budget
 from rltf.engines.torch.model import load_model, load_weights
@@ -25,7 +26,6 @@ from rltf.engines.torch.process import deterministic, grouped_heads, without_pro
 from rltf.engines.torch.room import TooLarge, give_back, room_for
 from rltf.engines.torch.self_check import check_batching, check_fixed, check_unmasked
 from rltf.engines.torch.token_losses import Figures, backward, is_read, tokens_to_read
-from rltf.engines.torch.unmasked import has_kernels, unmasked_attention
 from rltf.support.errors import UserError
 from rltf.text.renderer import Renderer
 from rltf.types import Answer, FloatArray, Policy, Query, TokenDistributions, TrainingSample
@@ -83,7 +83,7 @@ class TorchLearner:
         answers: dict[int, Answer] = {}
         for policy in sorted({query.policy for query in queries}):
             asked = [i for i, query in enumerate(queries) if query.policy == policy]
-            with self._under(policy) as model, unmasked_attention(self.unmasked):
+            with self._under(policy) as model, fast_attention(self.unmasked):
                 work = partial(self._answers, model, [queries[i] for i in asked])
                 while (found := self._fitting(work)) is None:
                     pass
@@ -209,7 +209,7 @@ class TorchLearner:
             [TokenSequence(prompt=s.prompt_tokens, completion=s.completion_tokens) for s in read]
         )
         layouts = self.batching.layouts(sequences, self.token_budget, from_left=self.unmasked)
-        with deterministic(self._device), grouped_heads(self._device), unmasked_attention(self.unmasked):
+        with deterministic(self._device), grouped_heads(self._device), fast_attention(self.unmasked):
             for layout, prefixes in passes(self._model, layouts, self._device):
                 # Several samples may have the same tokens: each has its own weights on the same row.
                 rows = [(row, read[place]) for row, member in enumerate(layout.members) for place in places[member]]

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from rltf.engines.packing import TokenSequence, right_align
+from rltf.engines.torch.attention import fast_attention
 from rltf.engines.torch.batching import Batching
 from rltf.engines.torch.caches import find_cache, is_plain, refuse_states
 from rltf.engines.torch.forward import completion_pass, last_states, run, token_logprobs
 from rltf.engines.torch.heads import find_head
 from rltf.engines.torch.sampler import generate
-from rltf.engines.torch.unmasked import unmasked_attention
 from rltf.support.errors import UserError
 from rltf.types import Completion, FloatArray, SamplingParams, Tokens
 
@@ -143,10 +143,10 @@ def check_unmasked(model: Any, batching: Batching, max_tokens: int) -> bool:
     try:
         with torch.no_grad():
             plain = [_plain(model, sequence) for sequence in sequences]
-            with unmasked_attention(True):
+            with fast_attention(True):
                 off = _scorers_gap(model, sequences, plain, batching, from_left=True)
         masked = _gradient(model, sequences, batching, from_left=False)
-        with unmasked_attention(True):
+        with fast_attention(True):
             unmasked = _gradient(model, sequences, batching, from_left=True)
     except torch.OutOfMemoryError:
         raise

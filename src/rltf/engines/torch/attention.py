@@ -1,8 +1,12 @@
-"""Attention without a mask where a layout needs none: all rows read a prefix whole and go on right behind it.
+"""Attention by the fastest kernels that there are, for two kinds of passes.
 
-The fastest attention kernels of a GPU take no mask, and share the keys of several query heads without copying them.
-They know one thing: causal attention whose queries are the last of the keys. transformers builds a mask for that as
-soon as there is a cache, and PyTorch calls it `causal_lower_right`.
+Laid out from the left, all rows read a prefix whole and go on right behind it, so that no mask is needed. A GPU's
+fastest kernels take none, and share the keys of several query heads without copying them. They know one thing: causal
+attention whose queries are the last of the keys. transformers builds a mask for that as soon as there is a cache;
+PyTorch calls it `causal_lower_right`.
+
+While decoding there is one query for each head. Those that share keys are taken as several queries of one head, where
+older versions of transformers copy the keys for each of them.
 """
 
 from __future__ import annotations
@@ -30,8 +34,8 @@ def has_kernels(model: Any) -> bool:
 
 
 @contextmanager
-def unmasked_attention(on: bool) -> Iterator[None]:
-    """Within it, if `on`, a pass that is given no mask and goes on from a cache makes none."""
+def fast_attention(on: bool) -> Iterator[None]:
+    """Within it, if `on`, attention is `_attend`; a pass that is given no mask and goes on from a cache makes none."""
     if not on:
         yield
         return
@@ -67,11 +71,18 @@ def _attend(
 ) -> tuple[Tensor, None]:
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     last = attention_mask is None and causal and 1 < query.shape[2] < key.shape[2]
-    if not last or others.get("position_bias") is not None or others.get("softcap") is not None:
+    shared = query.shape[2] == 1 and query.shape[1] != key.shape[1]
+    shared = shared and (attention_mask is None or attention_mask.shape[1] == 1)
+    if not (last or shared) or any(others.get(name) is not None for name in ("position_bias", "softcap")):
         return sdpa_attention_forward(  # type: ignore[no-any-return]
             module, query, key, value, attention_mask, dropout, scaling, is_causal, **others
         )
-    output = torch.nn.functional.scaled_dot_product_attention(
+    attend = torch.nn.functional.scaled_dot_product_attention
+    if shared:
+        grouped = query.reshape(len(query), key.shape[1], -1, query.shape[3])
+        output = attend(grouped, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling)
+        return output.reshape(len(query), 1, query.shape[1], value.shape[3]), None
+    output = attend(
         query,
         key,
         value,
