@@ -220,6 +220,7 @@ def fields(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 TESTED_ELSEWHERE: dict[str, str] = {
     "records.trackers": "test_trackers.py::test_curves_settings_and_outcome_go_to_tensorboard_and_go_on_after_a_resume",
+    "engine.parallel": "test_several_processes.py::test_accelerates_configuration_says_how_the_policy_lies",
     "prompts.thinking": "test_templates.py::test_who_reads_what_an_attempt_thought",
     "prompts.date": "test_templates.py::test_a_run_keeps_the_day_on_which_it_began",
     "task.shape": "test_code.py::test_apps",

@@ -517,17 +517,3 @@ def test_a_model_that_learned_from_a_logs_feedback_alone_is_evaluated(tiny_model
     with rltf.Run.begin(config, tmp_path / "run") as run:
         run.train()
     assert 0.0 <= rltf.evaluate(run, {"evaluation.problems": 2}).first_turn <= 1.0
-
-
-def test_processes_that_were_started_together_do_not_each_train_a_run(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    done = command("train", *on_the_command_line(tiny_model), "--run-dir", "run", cwd=tmp_path, status=2)
-    assert "2 processes were started for one run" in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "run").exists()
-    with pytest.raises(rltf.UserError, match="2 processes were started"):
-        rltf.Run.resume(tmp_path / "run")
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    command("train", *on_the_command_line(tiny_model, trainer__steps=1), "--run-dir", "run", cwd=tmp_path)

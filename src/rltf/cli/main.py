@@ -14,7 +14,9 @@ import typer
 from rltf import __version__
 from rltf.cli.afterwards import add_commands
 from rltf.cli.ending import fail, stop_at_once
+from rltf.cli.launched import refuse_other_command
 from rltf.support.errors import Stopped, UserError
+from rltf.support.launched import process_count
 from rltf.support.user_code import say_who_ends_the_program
 
 app = typer.Typer(
@@ -64,11 +66,14 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def main(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version and end.")
     ] = False,
 ) -> None:
     """Reinforcement learning from text feedback."""
+    if process_count() > 1 and context.invoked_subcommand != "train":
+        refuse_other_command(str(context.invoked_subcommand))
 
 
 @app.command()

@@ -10,6 +10,7 @@ from rich.console import Console
 from rltf.cli.dry_run import dry_run
 from rltf.cli.ending import StopSignal, fail
 from rltf.cli.inspect import print_left_out
+from rltf.cli.launched import help_out, leading
 from rltf.cli.progress import RunProgress
 from rltf.config import RunConfig
 from rltf.config.load import load_config, parse_override, with_absolute_paths
@@ -18,12 +19,27 @@ from rltf.runs.report import plain, run_report
 from rltf.runs.run import MAY_CHANGE, Run
 from rltf.runs.trainer import Interrupted
 from rltf.support.errors import UserError
+from rltf.support.launched import is_helper
 
 
 def train_command(
     settings: list[str], path: Path | None, resume: Path | None, *, accept_changed_files: bool, dry: bool
 ) -> None:
-    """Starts a run or goes on with one, shows its progress and prints its report; `dry`: only says what it would be."""
+    """Starts a run or goes on with one, shows its progress and prints its report; `dry`: only says what it would be.
+
+    Of several processes that a launcher started, the first does that, and the others help.
+    """
+    if is_helper():
+        if not dry:
+            help_out()
+        return
+    with leading(dry=dry):
+        _train_command(settings, path, resume, accept_changed_files=accept_changed_files, dry=dry)
+
+
+def _train_command(
+    settings: list[str], path: Path | None, resume: Path | None, *, accept_changed_files: bool, dry: bool
+) -> None:
     if dry:
         if resume is not None:
             raise UserError("--dry-run is for runs that are yet to begin; remove --resume")

@@ -40,6 +40,10 @@ class TorchEngineConfig(Section):
     """A Jinja file to use in place of the tokenizer's chat template."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to run; `auto` takes CUDA, else MPS, else the CPU."""
+    parallel: Literal["ddp", "fsdp2"] | None = None
+    """Where a launcher starts several processes for a run (`accelerate launch -m rltf train`, `torchrun`): `ddp`, the
+    whole model in each; `fsdp2`, a part of every weight, gradient and moment in each, and weights gathered where they
+    are computed with ([scale](scale.md)). "none": as accelerate's configuration says, else `ddp`."""
     dtype: Literal["float32", "bfloat16", "auto"] = "float32"
     """Number format that the model computes in. Weights that are trained, the optimiser's state, log-probabilities and
     losses are float32 in either. `auto` measures, when a run begins, whether bfloat16 is at least 1.5 times as fast

@@ -42,6 +42,7 @@ from rltf.runs.evaluations import Evaluations
 from rltf.runs.observers import Observer
 from rltf.runs.trainer import Trainer
 from rltf.support.errors import UserError
+from rltf.support.launched import process_count
 from rltf.support.rows import HUB
 from rltf.support.user_modules import describe, load_module
 from rltf.tasks import Mixture, Task
@@ -193,6 +194,10 @@ def build_engine(config: RunConfig) -> Engine:
     if config.engine.path is not None:
         return _user_engine(config, config.engine.path)
     # Imported here: torch and transformers take seconds to import, and settings are checked without them.
+    if process_count() > 1:
+        from rltf.engines.torch.several import several_engine
+
+        return several_engine(config)
     from rltf.engines.torch.engine import torch_engine
 
     return torch_engine(config.engine, config.trainer, config.rollout.temperature, config.prompts, config.seed)

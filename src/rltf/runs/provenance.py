@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from rltf.support.launched import process_count
+
 _PACKAGES = ("rltf", "torch", "transformers", "tokenizers", "peft", "numpy", "reasoning-gym")
 
 
@@ -18,6 +20,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpus": os.cpu_count(),
+        "processes": process_count(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "git_revision": git_revision(),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
@@ -23,6 +22,7 @@ from rltf.runs.card import write_cards
 from rltf.runs.defaults import Settled, read_defaults, settle, write_defaults
 from rltf.runs.directory import RunDir
 from rltf.runs.inputs import CHANGED_INPUTS, check_inputs, input_digests, mark_of, write_inputs
+from rltf.runs.launched import refuse_several_processes
 from rltf.runs.observers import Observer, Observers
 from rltf.runs.provenance import environment
 from rltf.runs.tables import attempt_rows, columns
@@ -47,11 +47,13 @@ MAY_CHANGE = frozenset(
         "judge.tokens_per_minute",
         "judge.max_dollars",
         "judge.max_total_tokens",
+        "engine.parallel",
         "feedback.stop_after_failures",
         "trainer.steps",
     }
 )
-"""What may be set anew when a run is resumed: how its judge is reached, not what it is asked; and how long it lasts."""
+"""What may be set anew when a run is resumed: how its judge is reached, not what it is asked; how processes share it;
+and how long it lasts."""
 
 
 class Run:
@@ -106,8 +108,8 @@ class Run:
         Raises:
             UserError: one line that names what is wrong, and the mend.
         """
-        refuse_several_processes()
         config = begun_on(with_absolute_paths(config or RunConfig()), date.today())
+        refuse_several_processes(config, engine)
         given = {"task": task, "engine": engine, "objective": objective, "feedback": feedback}
         tried = build_task(config.task) if task is None else task
         check_task(tried)
@@ -164,7 +166,6 @@ class Run:
                 on this machine.
             task: and the others: what `begin` was given, again.
         """
-        refuse_several_processes()
         changes = dict(changes or {})
         others = [name for name in changes if name.removeprefix("evaluation.") not in MAY_CHANGE]
         if others:
@@ -176,7 +177,7 @@ class Run:
         refuse_without(directory, {"task": task, "engine": engine, "objective": objective, "feedback": feedback})
         directory.lock()
         try:
-            config, task = cls._take_up(directory, changes, task, accept_changed_files)
+            config, task = cls._take_up(directory, changes, task, engine, accept_changed_files)
         except BaseException:
             directory.unlock()
             raise
@@ -184,11 +185,16 @@ class Run:
 
     @staticmethod
     def _take_up(
-        directory: RunDir, changes: Mapping[str, Any], task: Task | None, accept_changed_files: bool
+        directory: RunDir,
+        changes: Mapping[str, Any],
+        task: Task | None,
+        engine: Engine | None,
+        accept_changed_files: bool,
     ) -> tuple[RunConfig, Task]:
         """Checks all that resuming a run needs, and writes down what is set anew; returns its settings and its task."""
         began = config_from_json(directory.config_text())
         config = with_absolute_paths(changed(began, changes))
+        refuse_several_processes(config, engine)
         done = max((step for step, _ in directory.checkpoints()), default=0)
         if config.trainer.steps < max(done, began.trainer.steps):
             raise UserError(
@@ -366,16 +372,6 @@ def refuse_without(directory: RunDir, given: Mapping[str, Any]) -> None:
                 f"{directory.path} was begun from Python with {part}= of its own ({name}); go on from there, with "
                 f'rltf.Run.resume("{directory.path}", {part}=...)'
             )
-
-
-def refuse_several_processes() -> None:
-    """A launcher's processes would each train a whole model of their own, and write over each other."""
-    count = os.environ.get("WORLD_SIZE", "1")
-    if count.isdigit() and int(count) > 1:
-        raise UserError(
-            f"{count} processes were started for one run (WORLD_SIZE={count}), and a run is one process: start it "
-            "without torchrun or accelerate launch, or runs of their own with other seeds"
-        )
 
 
 def check_task(task: Task) -> None:

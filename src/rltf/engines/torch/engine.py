@@ -13,6 +13,7 @@ from rltf.engines.torch import sampler as decoding
 from rltf.engines.torch.fixed import CannotRecord
 from rltf.engines.torch.learner import TorchLearner
 from rltf.engines.torch.room import give_back, is_out_of_memory
+from rltf.engines.torch.spread import Alone
 from rltf.support.errors import UserError
 from rltf.types import Completion, SamplingParams, Tokens
 
@@ -22,7 +23,7 @@ class TorchSampler:
 
     def __init__(self, config: TorchEngineConfig, learner: TorchLearner) -> None:
         self._renderer, self._token_budget = learner.renderer, learner.reading_budget
-        self._batching, self._decode_batch = learner.batching, config.decode_batch
+        self._batching, self._decode_batch, self._spread = learner.batching, config.decode_batch, learner.spread
         self.fixed_columns = learner.fixed_columns
         """As in `sampler.generate`; 0 decodes everything the plain way."""
         self.take(learner.weights())
@@ -41,12 +42,13 @@ class TorchSampler:
         self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seeds: Sequence[int]
     ) -> list[list[Completion]]:
         """Samples; see the protocol."""
-        if not prompts:
-            return []
-        while (completions := self._fitting(prompts, n, sampling, seeds)) is None:
-            self._decode_batch = max(1, self._decode_batch // 2)
-            self._token_budget = max(1, self._token_budget // 2)
-            give_back(self._model.device)
+        with self._spread.gathered():
+            if not prompts:
+                return []
+            while (completions := self._fitting(prompts, n, sampling, seeds)) is None:
+                self._decode_batch = max(1, self._decode_batch // 2)
+                self._token_budget = max(1, self._token_budget // 2)
+                give_back(self._model.device)
         return [[replace(completion, version=self.version) for completion in siblings] for siblings in completions]
 
     def _fitting(
@@ -80,6 +82,11 @@ class TorchSampler:
                     "the device has not enough memory to sample one sequence: lower rollout.max_new_tokens, or take a "
                     "smaller model or engine.dtype=bfloat16"
                 ) from error
+            if not self._spread.retries:
+                raise UserError(
+                    f"the device has not enough memory to sample {self._decode_batch} sequences at once: set "
+                    f"engine.decode_batch={self._decode_batch // 2}"
+                ) from error
         return None
 
     def close(self) -> None:
@@ -93,7 +100,8 @@ def torch_engine(
     temperature: float,
     prompts: PromptsConfig | None = None,
     seed: int = 0,
+    spread: Alone | None = None,
 ) -> Joined:
-    """Both halves around one model. `temperature` is that of the policy which is trained; `seed` is the run's."""
-    learner = TorchLearner(config, optimizer, temperature, prompts, seed)
+    """Both halves around one model; see `TorchLearner`."""
+    learner = TorchLearner(config, optimizer, temperature, prompts, seed, spread)
     return Joined(learner, TorchSampler(config, learner))

@@ -6,7 +6,6 @@ float32, and a loss needs several such arrays. With the head apart, they are mad
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +24,8 @@ class Head:
 
     def logits(self, states_NH: Tensor) -> Tensor:
         """Of some tokens' last hidden states, `[N, V]` in the model's number format."""
-        logits: Tensor = self.behind(inputs_embeds=states_NH.unsqueeze(0)).logits[0]
+        # Not as a call: the hooks on the model are for passes through all of it.
+        logits: Tensor = self.behind.forward(inputs_embeds=states_NH.unsqueeze(0)).logits[0]
         return logits
 
 
@@ -38,19 +38,26 @@ def find_head(model: Any) -> Head | None:
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     names = {module: name for name, module in causal.named_modules() if name}
     found = [causal.get_decoder() if hasattr(causal, "get_decoder") else None, getattr(causal, "model", None)]
-    decoder = next((module for module in found if module in names), None)
+    decoder: Any = next((module for module in found if module in names), None)
     if decoder is None:
         return None
-    handing_on = copy.copy(decoder)
+    handing_on = _shallow(decoder)
     handing_on.forward = _hand_on
     return Head(decoder, _with(causal, names[decoder].split("."), handing_on))
 
 
-def _with(module: torch.nn.Module, path: list[str], part: torch.nn.Module) -> torch.nn.Module:
+def _with(module: torch.nn.Module, path: list[str], part: torch.nn.Module) -> Any:
     """A copy of a module, of the same parts, with another one in one place."""
-    twin = copy.copy(module)
+    twin: Any = _shallow(module)
     first, *rest = path
     twin._modules = {**module._modules, first: _with(module.get_submodule(first), rest, part) if rest else part}
+    return twin
+
+
+def _shallow(module: Any) -> Any:
+    """A copy that has the same parts. `copy.copy` would ask the class, and those of sharded modules make no copies."""
+    twin: Any = object.__new__(type(module))
+    twin.__dict__.update(module.__dict__)
     return twin
 
 

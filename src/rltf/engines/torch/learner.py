@@ -18,6 +18,7 @@ from rltf.engines.packing import Layout, TokenSequence, right_align, unique
 from rltf.engines.torch import fixed
 from rltf.engines.torch.adapters import ADAPTER, merged, save_adapters
 from rltf.engines.torch.attention import fast_attention, has_kernels
+from rltf.engines.torch.batching import Batching
 from rltf.engines.torch.forward import BoolArray, Pass, Prefixes, completion_pass, passes, token_logprobs
 from rltf.engines.torch.memory import LOGITS, token_budget
 from rltf.engines.torch.model import load_model, load_weights
@@ -25,12 +26,14 @@ from rltf.engines.torch.optimizer import MasterAdamW, holding
 from rltf.engines.torch.process import deterministic, grouped_heads, without_progress_bars
 from rltf.engines.torch.room import TooLarge, give_back, room_for
 from rltf.engines.torch.self_check import check_batching, check_fixed, check_unmasked
+from rltf.engines.torch.spread import Alone
 from rltf.engines.torch.token_losses import Figures, backward, is_read, tokens_to_read
 from rltf.support.errors import UserError
 from rltf.text.renderer import Renderer
 from rltf.types import Answer, FloatArray, Policy, Query, TokenDistributions, TrainingSample
 
 T = TypeVar("T")
+MICRO_BATCH, SAMPLED = "memory/micro_batch_tokens", "tokens sampled"
 _WEIGHTS, _AVERAGE, _OPTIMIZER = "weights.safetensors", "average.safetensors", "optimizer.pt"
 
 
@@ -44,11 +47,13 @@ class TorchLearner:
         temperature: float,
         prompts: PromptsConfig | None = None,
         seed: int = 0,
+        spread: Alone | None = None,
     ) -> None:
         """`temperature` is that of the policy which is trained: scores and losses divide the logits by it. `seed`: the
-        run's."""
+        run's. `spread`: how the policy lies over several processes, each of which has a learner and makes its calls."""
         loaded = load_model(config, prompts, seed)
-        self._config = config
+        self._config, self._prompts, self._seed = config, prompts, seed
+        self.spread = spread or Alone()
         self._temperature = temperature
         self._model, self._tokenizer, self._device = loaded.model, loaded.tokenizer, loaded.device
         self._initial: Any = None
@@ -64,11 +69,12 @@ class TorchLearner:
         self.batching, self._head_apart, self.notes = checked.batching, checked.head_apart, list(checked.notes)
         self.fixed_columns = 0
         """How long sequences may be that are decoded with tensors of fixed shape."""
-        if config.cuda_graphs and self._device.type in fixed.RECORDED_ON:
+        if config.cuda_graphs and not self.spread.sharded and self._device.type in fixed.RECORDED_ON:
             self.fixed_columns, notes = check_fixed(self._model, self.batching, self.max_tokens)
             self.notes += notes
         self.unmasked = has_kernels(self._model) and check_unmasked(self._model, self.batching, self.max_tokens)
         """Whether passes are laid out so that attention needs no mask."""
+        self.spread.place(self._model, adapters=config.lora is not None)
         self._trainable = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
         self._max_grad_norm = optimizer.max_grad_norm
         self._optimizer = MasterAdamW(self._trainable, optimizer, self._device)
@@ -77,18 +83,22 @@ class TorchLearner:
         """The live model; see the protocol."""
         return Weights(version=self.version, model=self._model)
 
-    @torch.no_grad()
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """Log-probabilities of the completions; see the protocol."""
         answers: dict[int, Answer] = {}
         for policy in sorted({query.policy for query in queries}):
             asked = [i for i, query in enumerate(queries) if query.policy == policy]
-            with self._under(policy) as model, fast_attention(self.unmasked):
-                work = partial(self._answers, model, [queries[i] for i in asked])
-                while (found := self._fitting(work)) is None:
-                    pass
-                answers |= zip(asked, found, strict=True)
+            answers |= zip(asked, self.answer_under(policy, [queries[i] for i in asked]), strict=True)
         return [answers[i] for i in range(len(queries))]
+
+    @torch.no_grad()
+    def answer_under(self, policy: Policy, queries: Sequence[Query]) -> list[Answer]:
+        """Answers queries that name one policy; there may be none, where other processes have some."""
+        with self._under(policy) as model, self.spread.gathered(), fast_attention(self.unmasked):
+            work = partial(self._answers, model, queries)
+            while (found := self._fitting(work)) is None:
+                pass
+        return found
 
     def _fitting(self, work: Callable[[], T]) -> T | None:
         """What some passes give; None where memory ran out, and fewer tokens are to go into each from now on."""
@@ -96,6 +106,11 @@ class TorchLearner:
             return work()
         except TooLarge as found:
             fewer, self._halved = found.smaller(), True
+            if not self.spread.retries:
+                raise UserError(
+                    f"the device has not enough memory for {found.tokens:,} tokens in one pass, and with fsdp2 all "
+                    f"processes would have to begin again: set engine.micro_batch_tokens={fewer}"
+                ) from found
         self.token_budget, self.reading_budget = min(self.token_budget, fewer), min(self.reading_budget, fewer)
         give_back(self._device)
         return None
@@ -158,7 +173,7 @@ class TorchLearner:
         if policy == "current":
             yield self._model
         elif policy == "average":
-            with holding(self._trainable, self._averages()):
+            with holding(self._trainable, self._averages(), in_place=self.spread.sharded):
                 yield self._model
         elif self._config.lora is not None:
             with self._model.disable_adapter():
@@ -181,6 +196,10 @@ class TorchLearner:
         `policy/sampler_gap` (mean |log pi - log pi_sampler| per token). Where memory ran out,
         `memory/micro_batch_tokens`: what fits into one pass; the step was begun again with that.
         """
+        return batch_metrics(self.accumulate(samples, normalizer), samples, normalizer)
+
+    def accumulate(self, samples: Sequence[TrainingSample], normalizer: float) -> dict[str, float]:
+        """Adds the gradient of some samples, all or this process's share; returns sums for `batch_metrics`."""
         # What was added before is put aside: a pass that runs out of memory leaves a part of its gradient behind.
         before = {name: w.grad for name, w in self._optimizer.masters.items() if w.grad is not None}
         self._optimizer.zero_grad()
@@ -190,16 +209,10 @@ class TorchLearner:
         for name, gradient in before.items():
             master = self._optimizer.masters[name]
             master.grad = gradient if master.grad is None else master.grad.add_(gradient)
-        sums, names = figures.sums(), _components(samples)
-        metrics = {f"loss/{name}": sums.get(f"loss/{name}", 0.0) / normalizer for name in names}
-        for name in names:
-            metrics[f"tokens/{name}"] = float(sum(len(s.completion_tokens) for s in samples if s.component == name))
-        if figures.sampled:
-            for name in ("policy/entropy", "policy/sampler_gap"):
-                metrics[name] = sums[name] / figures.sampled
+        totals = figures.sums() | ({SAMPLED: float(figures.sampled)} if figures.sampled else {})
         if self._halved:
-            metrics["memory/micro_batch_tokens"] = float(self.token_budget)
-        return metrics
+            totals[MICRO_BATCH] = float(self.token_budget)
+        return totals
 
     def _backward(self, samples: Sequence[TrainingSample], normalizer: float) -> Figures:
         """Adds the gradient of all samples."""
@@ -208,8 +221,14 @@ class TorchLearner:
         sequences, places = unique(
             [TokenSequence(prompt=s.prompt_tokens, completion=s.completion_tokens) for s in read]
         )
-        layouts = self.batching.layouts(sequences, self.token_budget, from_left=self.unmasked)
-        with deterministic(self._device), grouped_heads(self._device), fast_attention(self.unmasked):
+        layouts = self.batching.layouts(sequences, self.token_budget, from_left=self.unmasked) if sequences else []
+        shared = self.batching is Batching.SHARED
+        with (
+            self.spread.training(len(layouts), self._empty_pass, shared=shared),
+            deterministic(self._device),
+            grouped_heads(self._device),
+            fast_attention(self.unmasked),
+        ):
             for layout, prefixes in passes(self._model, layouts, self._device):
                 # Several samples may have the same tokens: each has its own weights on the same row.
                 rows = [(row, read[place]) for row, member in enumerate(layout.members) for place in places[member]]
@@ -219,8 +238,16 @@ class TorchLearner:
                     backward(found, kinds, normalizer, self._chunk(), figures)
         return figures
 
+    def _empty_pass(self) -> None:
+        """A pass whose gradient is zero, for the other processes, which wait for this one's part in each of theirs."""
+        (layout,) = self.batching.layouts([TokenSequence(prompt=(0,), completion=(0,))], self.token_budget)
+        found = self._pass(self._model, layout, np.ones((1, 1), dtype=np.bool_))
+        logits = found.logits(found.states_NH)
+        logits.backward(torch.zeros_like(logits))
+
     def optim_step(self, learning_rate: float) -> Mapping[str, float]:
         """Clips, steps and clears; a gradient that is not finite stops the run before it harms the weights."""
+        self.spread.reduce(self._optimizer.masters)
         norm = self._optimizer.clip(self._max_grad_norm)
         if not np.isfinite(norm):
             raise UserError(
@@ -236,12 +263,15 @@ class TorchLearner:
 
     def save(self, path: Path) -> None:
         """Writes trained weights in float32, optimiser state and version; the caller makes the directory safe."""
+        weights = {name: self.spread.whole(w) for name, w in self._optimizer.masters.items()}
+        average = self._average and {name: self.spread.whole(a) for name, a in self._average.items()}
+        state = {"optimizer": self._optimizer.state(self.spread.whole), "version": self.version}
+        if not self.spread.writes:
+            return
         path.mkdir(parents=True)
-        weights = {name: w.detach().cpu().contiguous() for name, w in self._optimizer.masters.items()}
         save_file(weights, path / _WEIGHTS)
-        if self._average is not None:
-            save_file({name: a.cpu().contiguous() for name, a in self._average.items()}, path / _AVERAGE)
-        state = {"optimizer": self._optimizer.state(), "version": self.version}
+        if average is not None:
+            save_file(average, path / _AVERAGE)
         # Another split into passes would round otherwise.
         split = {"micro_batch_tokens": (self.token_budget, self.reading_budget)} if self._halved else {}
         torch.save(state | split, path / _OPTIMIZER)
@@ -260,8 +290,9 @@ class TorchLearner:
             ) from error
         if weights.keys() != self._trainable.keys():
             raise UserError(f"{path}: its weights are of another model or of other adapters than engine.* names")
-        self._average = None if average is None else {n: average[n].to(self._device) for n in self._trainable}
-        self._optimizer.load(weights, state["optimizer"])
+        part, masters = self.spread.part, self._optimizer.masters
+        self._average = None if average is None else {n: part(average[n], like) for n, like in masters.items()}
+        self._optimizer.load(weights, state["optimizer"], part)
         self.version = int(state["version"])
         if "micro_batch_tokens" in state:
             (self.token_budget, self.reading_budget), self._halved = state["micro_batch_tokens"], True
@@ -269,12 +300,29 @@ class TorchLearner:
     @without_progress_bars()
     def export(self, path: Path) -> None:
         """Writes model and tokenizer in the ordinary Hugging Face format, adapters merged, and these in `adapter/`."""
-        model = self._model
+        model = self._whole_model()
+        if model is None:
+            return
         if self._config.lora is not None:
             save_adapters(model, path / ADAPTER)
             model = merged(model, self._plain_base)
         model.save_pretrained(path)
         self._tokenizer.save_pretrained(path)
+
+    def _whole_model(self) -> Any:
+        """The model as one process has it: of a sharded one a copy on the CPU; None in a process that writes none."""
+        if not self.spread.sharded:
+            return self._model if self.spread.writes else None
+        trained = {name: self.spread.whole(w) for name, w in self._optimizer.masters.items()}
+        if not self.spread.writes:
+            return None
+        on_cpu = self._config.model_copy(update={"device": "cpu", "gradient_checkpointing": False})
+        copy = load_model(on_cpu, self._prompts, self._seed).model
+        with torch.no_grad():
+            for name, parameter in copy.named_parameters():
+                if name in trained:
+                    parameter.copy_(trained[name])
+        return copy
 
     def _plain_base(self) -> Any:
         plain = self._config.model_copy(update={"quantize": None, "dtype": "float32"})
@@ -284,6 +332,18 @@ class TorchLearner:
         """Lets go of the model."""
         self._model = self._initial = self._average = None
         self._trainable = {}
+
+
+def batch_metrics(
+    totals: Mapping[str, float], samples: Sequence[TrainingSample], normalizer: float
+) -> dict[str, float]:
+    """What `forward_backward` returns, of sums over the tokens of all the samples."""
+    metrics = {f"loss/{name}": totals.get(f"loss/{name}", 0.0) / normalizer for name in _components(samples)}
+    for name in _components(samples):
+        metrics[f"tokens/{name}"] = float(sum(len(s.completion_tokens) for s in samples if s.component == name))
+    if sampled := totals.get(SAMPLED):
+        metrics |= {f"policy/{name}": totals[f"policy/{name}"] / sampled for name in ("entropy", "sampler_gap")}
+    return metrics | ({MICRO_BATCH: totals[MICRO_BATCH]} if MICRO_BATCH in totals else {})
 
 
 def _components(samples: Sequence[TrainingSample]) -> list[str]:

@@ -43,7 +43,9 @@ class MasterAdamW:
     def clip(self, limit: float | None) -> float:
         """Scales the gradient down to a norm, if one is given; returns the norm that it had."""
         most = float("inf") if limit is None else limit
-        return torch.nn.utils.clip_grad_norm_(self.masters.values(), most).item()
+        norm: Any = torch.nn.utils.clip_grad_norm_(self.masters.values(), most)
+        # Of weights that lie in parts over several processes, the norm of all parts.
+        return float((norm.full_tensor() if hasattr(norm, "full_tensor") else norm).item())
 
     def step(self, learning_rate: float) -> None:
         """One step on the accumulated gradient, which it clears."""
@@ -58,17 +60,33 @@ class MasterAdamW:
         for tensor in (*self.masters.values(), *self._parameters.values()):
             tensor.grad = None
 
-    def state(self) -> dict[str, Any]:
-        """What `load` takes beside the masters."""
-        return self._adamw.state_dict()
+    def state(self, whole: Callable[[Tensor], Tensor] = Tensor.detach) -> dict[str, Any]:
+        """What `load` takes beside the masters, each tensor made `whole` where it lies in parts."""
+        state = self._adamw.state_dict()
+        moments = {
+            weight: {name: whole(value) if isinstance(value, Tensor) else value for name, value in values.items()}
+            for weight, values in state["state"].items()
+        }
+        return {**state, "state": moments}
 
-    def load(self, masters: Mapping[str, Tensor], state: dict[str, Any]) -> None:
-        """Goes on from saved weights and the state saved with them."""
+    def load(
+        self, masters: Mapping[str, Tensor], state: dict[str, Any], part: Callable[[Tensor, Tensor], Tensor]
+    ) -> None:
+        """Goes on from saved weights and the state saved with them. `part` takes a whole tensor and one like that which
+        this process is to hold of it."""
         with torch.no_grad():
             for name, master in self.masters.items():
-                master.copy_(masters[name])
+                master.copy_(part(masters[name], master))
         self._round()
-        self._adamw.load_state_dict(state)
+        weights = list(self.masters.values())
+        moments = {
+            weight: {
+                name: part(value, weights[weight]) if isinstance(value, Tensor) and value.dim() else value
+                for name, value in values.items()
+            }
+            for weight, values in state["state"].items()
+        }
+        self._adamw.load_state_dict({**state, "state": moments})
 
     @torch.no_grad()
     def _round(self) -> None:
@@ -91,8 +109,19 @@ def _collector(master: Tensor) -> Callable[[Tensor], None]:
 
 
 @contextmanager
-def holding(parameters: Mapping[str, Parameter], others: Mapping[str, Tensor]) -> Iterator[None]:
-    """Within it, the parameters have other values, in their own number format."""
+def holding(
+    parameters: Mapping[str, Parameter], others: Mapping[str, Tensor], *, in_place: bool = False
+) -> Iterator[None]:
+    """Within it, the parameters have other values, in their own number format; `in_place`: where they lie, for
+    parameters of which somebody else holds views."""
+    if in_place:
+        values = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+        try:
+            _copy(others, parameters)
+            yield
+        finally:
+            _copy(values, parameters)
+        return
     kept = {name: parameter.data for name, parameter in parameters.items()}
     try:
         for name, parameter in parameters.items():
@@ -101,3 +130,9 @@ def holding(parameters: Mapping[str, Parameter], others: Mapping[str, Tensor]) -
     finally:
         for name, parameter in parameters.items():
             parameter.data = kept[name]
+
+
+@torch.no_grad()
+def _copy(values: Mapping[str, Tensor], parameters: Mapping[str, Parameter]) -> None:
+    for name, parameter in parameters.items():
+        parameter.copy_(values[name])
