@@ -8,6 +8,7 @@ from typing import Any
 
 import huggingface_hub
 import pandas
+import polars
 import pyarrow
 import pytest
 from command_line import SMALL, rltf
@@ -48,14 +49,18 @@ def test_a_row_per_attempt_has_what_was_said_and_how_it_was_trained() -> None:
     assert table["reward"] == [0.0, 0.0, None]
     assert table["weight/policy"] == [-0.5, 0.5, None]
     assert table["weight/distillation"] == [None, 1.0, None]
+    for library in (pandas.DataFrame, polars.DataFrame, pyarrow.table):
+        assert len(library(table)) == 3
 
 
 def test_tables_are_data_frames_in_a_line(tmp_path: Path) -> None:
     run = Run.open(fill_run(make_run(tmp_path / "run")))
     frame = pandas.DataFrame(run.attempts())
-    assert len(frame) == pyarrow.table(run.attempts()).num_rows > 80
+    assert len(frame) == pyarrow.table(run.attempts()).num_rows == polars.DataFrame(run.attempts()).height > 80
     assert set(frame["turn"]) == {0, 1}
-    assert len(pandas.DataFrame(run.metrics())) == 10
+    assert len(pandas.DataFrame(run.metrics())) == polars.DataFrame(run.metrics()).height == 10
+    by_turn = polars.DataFrame(run.attempts()).group_by("turn").agg(polars.col("correct").mean())
+    assert dict(by_turn.iter_rows()) == pytest.approx(frame.groupby("turn")["correct"].mean().to_dict())
     assert frame[frame["turn"] == 0]["correct"].mean() == pytest.approx(
         sum(r.turns[0].score.correct for r in run.rollouts()) / 80
     )

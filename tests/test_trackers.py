@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import pytest
 from command_line import SMALL, rltf
@@ -21,6 +26,7 @@ from rltf.runs.observers import Observer
 from rltf.runs.run import Run
 from rltf.runs.trackers import Guarded, TensorBoard
 from rltf.runs.trainer import Interrupted
+from rltf.support.errors import UserError
 
 
 def stopped_and_resumed(path: Path, model: Path, setting: str) -> Run:
@@ -49,6 +55,64 @@ def test_curves_settings_and_outcome_go_to_tensorboard_and_go_on_after_a_resume(
     assert "| trainer.steps | `4` |" in texts["settings/text_summary"]
     assert "Given a square matrix" in texts["test/examples/text_summary"]
     assert '"method": "rltf_sd"' in texts["summary/text_summary"]
+
+
+def unload(name: str) -> None:
+    """Forgets a package, so that it is imported anew."""
+    for module in [module for module in sys.modules if module.split(".")[0] == name]:
+        del sys.modules[module]
+
+
+def asked_of_trackio(store: Path, *words: str) -> Any:
+    """What `trackio` says of its store, from a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from trackio.cli import main; main()", *words, "--project", "rltf", "--json"],
+        env={**os.environ, "TRACKIO_DIR": str(store)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def test_trackio_has_one_record_on_this_machine_without_a_network_or_a_word(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*arguments: object, **named: object) -> Never:
+        raise OSError("no network")
+
+    store = tmp_path / "store"
+    monkeypatch.setenv("TRACKIO_DIR", str(store))  # which it reads when it is imported
+    for name in ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("getaddrinfo", "create_connection"):
+        monkeypatch.setattr(socket, name, refuse)
+    unload("trackio")
+    try:
+        run = stopped_and_resumed(tmp_path / "run", tiny_model, 'records.trackers=["trackio"]')
+        # One more of the same name is another record.
+        stopped_and_resumed(tmp_path / "other" / "run", tiny_model, 'records.trackers=["trackio"]')
+    finally:
+        unload("trackio")
+    assert "rackio" not in capfd.readouterr().out
+    monkeypatch.undo()
+    records = asked_of_trackio(store, "list", "runs")["runs"]
+    record = json.loads((tmp_path / "run" / "trackers.json").read_text())["trackio"]
+    assert len(records) == 2
+    assert record in records
+    values = asked_of_trackio(store, "get", "metric", "--run", record, "--metric", "accuracy/first_turn")["values"]
+    told = run.metrics()
+    assert [(each["step"], each["value"]) for each in values] == list(
+        zip(told["step"], told["accuracy/first_turn"], strict=True)
+    )
+    known = asked_of_trackio(store, "get", "run", "--run", record)
+    assert known["config"]["trainer.steps"] == "4"
+    examples = asked_of_trackio(store, "get", "metric", "--run", record, "--metric", "test/examples")["values"]
+    assert [each["step"] for each in examples] == [0, 4]
+    assert "Given a square matrix" in examples[0]["value"]["_value"][0]["prompt"]
+    (report,) = asked_of_trackio(store, "list", "reports", "--run", record)["reports"]
+    assert '"method": "rltf_sd"' in report["content"]
 
 
 @pytest.mark.parametrize("mode", ["offline", None])
@@ -81,15 +145,23 @@ def test_weights_and_biases_keeps_a_record_of_one_id_without_a_network_or_a_ques
         assert part in whole, part
 
 
+@pytest.mark.parametrize("place", ["run", "address"])
 def test_mlflow_has_one_run_with_every_step_once(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from mlflow import MlflowClient
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file:{tmp_path}/store")
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    if place == "run":
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        address = f"sqlite:///{tmp_path}/run/mlflow/mlflow.db"
+    else:
+        address = f"file:{tmp_path}/store"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     run = stopped_and_resumed(tmp_path / "run", tiny_model, 'records.trackers=["mlflow"]')
-    client = MlflowClient()
+    assert (tmp_path / "run" / "mlflow").exists() == (place == "run")
+    assert "mlflow" not in capfd.readouterr().err
+    client = MlflowClient(address)
     experiment = client.get_experiment_by_name("rltf")
     assert experiment is not None
     (record,) = client.search_runs([experiment.experiment_id])
@@ -104,19 +176,28 @@ def test_mlflow_has_one_run_with_every_step_once(
 def test_what_a_tracker_lacks_is_one_line_before_any_work(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     settings = [*SMALL, f"engine.model={tiny_model}", "--run-dir", "run"]
     for value, message in (
-        ('["mlflow"]', "set MLFLOW_TRACKING_URI"),
         ('["wandb", "wandb"]', "a tracker stands twice"),
         ('["other"]', "records.trackers"),
     ):
         done = rltf("train", *settings, f"records.trackers={value}", cwd=tmp_path, status=2)
         assert message in done.stderr
     assert not (tmp_path / "run").exists()
-    monkeypatch.setattr(trackers, "find_spec", lambda name: None)
-    with pytest.raises(Exception, match=r"records\.trackers=tensorboard: is not installed"):
-        trackers.check_trackers(load_config([], ['records.trackers=["tensorboard"]']))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name, lacking, extra in (
+        ("tensorboard", "tensorboard", "trackers"),
+        ("trackio", "trackio", "trackio"),
+        ("mlflow", "sqlalchemy", "trackers"),
+    ):
+        monkeypatch.setattr(
+            trackers, "find_spec", lambda package, lacking=lacking: None if package == lacking else True
+        )
+        with pytest.raises(UserError, match=rf"records\.trackers={name}: is not installed; pip install .*\[{extra}\]"):
+            trackers.check_trackers(load_config([], [f'records.trackers=["{name}"]']))
+    # A server keeps the database itself.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    trackers.check_trackers(load_config([], ['records.trackers=["mlflow"]']))
 
 
 def test_a_tracker_that_fails_is_told_of_once_and_ends_no_run() -> None:

@@ -16,7 +16,7 @@ model/              the trained policy in the Hugging Face format
 best/               the policy that was best on the validation split, where it was evaluated on the way
 summary.json        the outcome; its presence says that the run is finished
 log.json            how many entries of a log are used, and why others are not, where the run learns from one
-trackers.json       the run's ids in other trackers (`records.trackers`); tensorboard/, wandb/: what they keep here
+trackers.json       the run's ids in other trackers (`records.trackers`); tensorboard/, wandb/, mlflow/: kept here
 judge.sqlite        the calls to an LLM judge, unless judge.store names another file; `rltf eval` adds its own
 .lock               held by the process that works here
 

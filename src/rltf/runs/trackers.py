@@ -1,4 +1,4 @@
-"""Trackers: a run's curves, settings, examples and outcome in TensorBoard, Weights & Biases or MLflow as well.
+"""Trackers: a run's curves, settings, examples and outcome in TensorBoard, Trackio, Weights & Biases or MLflow as well.
 
 Each is an observer over the tracker's own library. The run's directory is complete without them, so one that fails in
 mid-run is left behind with a note, and the training goes on. A resumed run goes on in the same record: its id stands
@@ -7,7 +7,10 @@ in `trackers.json`.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
@@ -24,7 +27,7 @@ from rltf.support.errors import UserError
 
 IDS = "trackers.json"
 PROJECT = "rltf"
-_PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
+_EXTRAS = {"tensorboard": "trackers", "trackio": "trackio", "wandb": "trackers", "mlflow": "trackers"}
 _SHOWN = tuple(
     name for name in COLUMNS if name in ("task", "problem", "turn", "prompt", "attempt", "reward", "feedback")
 )
@@ -34,19 +37,18 @@ _ADDRESS = "MLFLOW_TRACKING_URI"
 def check_trackers(config: RunConfig) -> None:
     """Finds what a tracker lacks before any work; raises `UserError`."""
     for name in config.records.trackers:
-        if find_spec(_PACKAGES[name]) is None:
+        # MLflow keeps a store on this machine in a database.
+        local = name == "mlflow" and not os.environ.get(_ADDRESS)
+        if any(find_spec(package) is None for package in (name, *(("sqlalchemy", "alembic") if local else ()))):
             raise UserError(
-                f"records.trackers={name}: is not installed; pip install -c constraints.txt '.[trackers]', or remove it"
+                f"records.trackers={name}: is not installed; pip install -c constraints.txt '.[{_EXTRAS[name]}]', or "
+                "remove it"
             )
-    if "mlflow" in config.records.trackers and not os.environ.get(_ADDRESS):
-        raise UserError(
-            f"records.trackers=mlflow: set {_ADDRESS} to where its records go, such as http://127.0.0.1:5000"
-        )
 
 
 def trackers(config: RunConfig, run: RunDir, note: Callable[[str], None]) -> list[Observer]:
     """The trackers that the settings name. `note` is told of one that fails."""
-    kinds = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases, "mlflow": MLflow}
+    kinds = {"tensorboard": TensorBoard, "trackio": Trackio, "wandb": WeightsAndBiases, "mlflow": MLflow}
     return [Guarded(name, kinds[name](config, run), note) for name in config.records.trackers]
 
 
@@ -146,6 +148,53 @@ class TensorBoard(Tracker):
         self._writer.close()
 
 
+class Trackio(Tracker):
+    """A run in the project `rltf` of Trackio's store on this machine, for `trackio show`; or where Trackio's own
+    variables, such as `TRACKIO_DIR` or `TRACKIO_SPACE_ID`, say."""
+
+    def begin(self, step: int, steps: int) -> None:
+        """Begins the record, or goes on with it."""
+        import trackio
+
+        # Trackio goes on with the newest record of a name, so the name has to be this run's alone.
+        record = self.known("trackio") or f"{self.title}-{uuid4().hex[:8]}"
+        self._library: Any = trackio
+        with _unheard():
+            self._run: Any = trackio.init(
+                project=PROJECT,
+                name=record,
+                resume="allow",
+                config=self.settings,
+                embed=False,
+                # Not what this machine is doing.
+                auto_log_cpu=False,
+                auto_log_gpu=False,
+            )
+        self.remember("trackio", record)
+
+    def step(self, step: int, metrics: Mapping[str, float], timing: Timing) -> None:
+        """Every metric of the step."""
+        self._run.log(dict(metrics), step=step)
+
+    def evaluation(self, record: EvaluationRecord) -> None:
+        """Its figures, and the examples as a table."""
+        examples = self._library.Table(columns=list(_SHOWN), data=[list(map(str, row)) for row in example_rows(record)])
+        self._run.log({**evaluation_figures(record), f"{record.split}/examples": examples}, step=record.step)
+
+    def alarm(self, step: int, reason: str) -> None:
+        """As an alert."""
+        with _unheard():
+            self._run.alert(title=f"alarm at step {step}", text=reason, step=step)
+
+    def end(self, summary: Summary | None) -> None:
+        """The outcome, as a report."""
+        if summary is not None:
+            outcome = f"```json\n{json.dumps(summary.to_json(), indent=2)}\n```"
+            self._run.log({"summary": self._library.Markdown(outcome)}, step=summary.steps)
+        with _unheard():
+            self._library.finish()
+
+
 class WeightsAndBiases(Tracker):
     """A run in the project `rltf`, or the one of `WANDB_PROJECT`. Without a key, or with `WANDB_MODE=offline`, it lies
     in `wandb/` of the run's directory, for `wandb sync`."""
@@ -203,18 +252,26 @@ class WeightsAndBiases(Tracker):
 
 
 class MLflow(Tracker):
-    """A run in the experiment `rltf` of the server, or the store, of `MLFLOW_TRACKING_URI`."""
+    """A run in the experiment `rltf`, in a database in `mlflow/` of the run's directory; or where `MLFLOW_TRACKING_URI`
+    says."""
 
     def begin(self, step: int, steps: int) -> None:
         """Begins the record, or goes on with it."""
         from mlflow import MlflowClient
         from mlflow.entities import Param
 
-        self._client: Any = MlflowClient()
+        folder = None if os.environ.get(_ADDRESS) else self.run.path.resolve() / "mlflow"
+        if folder is None:
+            self._client: Any = MlflowClient()
+        else:
+            folder.mkdir(exist_ok=True)
+            logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+            self._client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
         record = self.known("mlflow")
         if record is None:
             known = self._client.get_experiment_by_name(PROJECT)
-            experiment = self._client.create_experiment(PROJECT) if known is None else known.experiment_id
+            artifacts = None if folder is None else (folder / "artifacts").as_uri()
+            experiment = known.experiment_id if known else self._client.create_experiment(PROJECT, artifacts)
             record = self._client.create_run(experiment, run_name=self.title).info.run_id
             # A value may have no more signs than these, and a call no more values.
             parameters = [Param(name, value[:6000]) for name, value in self.settings.items()]
@@ -249,6 +306,11 @@ class MLflow(Tracker):
         if summary is not None:
             self._client.log_dict(self._record, summary.to_json(), "summary.json")
         self._client.set_terminated(self._record, "FINISHED" if summary is not None else "KILLED")
+
+
+def _unheard() -> contextlib.AbstractContextManager[Any]:
+    """Lets nothing of what a library prints into the terminal, where the run's progress stands."""
+    return contextlib.redirect_stdout(io.StringIO())
 
 
 def evaluation_figures(record: EvaluationRecord) -> dict[str, float]:
