@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("rltf", "torch", "transformers", "tokenizers", "peft", "numpy", "reasoning-gym")
+_PACKAGES = ("rltf", "torch", "transformers", "tokenizers", "peft", "numpy", "reasoning-gym", "tinker")
 
 
 def environment() -> dict[str, Any]:
