@@ -66,12 +66,14 @@ def export_gap(run: Path) -> tuple[float, str]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from rltf.config.engines import on_this_machine
     from rltf.config.load import load_config
     from rltf.engines.torch.engine import torch_engine
     from rltf.types import Query
 
     config = load_config([run / "config.json"], [])
-    engine = torch_engine(config.engine, config.trainer, 1.0)
+    settings = on_this_machine(config.engine)
+    engine = torch_engine(settings, config.trainer, 1.0)
     newest = max((run / "checkpoints").iterdir(), key=lambda path: path.name)
     engine.load(newest)
     lines = (run / "rollouts.jsonl").read_text().splitlines()[-8:]
@@ -87,7 +89,7 @@ def export_gap(run: Path) -> tuple[float, str]:
             logits = plain(input_ids=torch.tensor([[*prompt, *tokens]])).logits[0, len(prompt) - 1 : -1]
         found = logits.log_softmax(-1).gather(1, torch.tensor(tokens)[:, None])[:, 0].numpy()
         gaps += abs(found - answer.logprobs_T).tolist()
-    return statistics.mean(gaps), config.engine.dtype
+    return statistics.mean(gaps), settings.dtype
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rltf.config import RunConfig
+from rltf.config.engines import on_this_machine
 from rltf.config.load import load_config
 from rltf.runs.provenance import environment
 
@@ -105,7 +106,7 @@ def measure(settings: tuple[str, ...]) -> Found:
     if config.engine.lora is not None:
         import peft  # noqa: F401
     after_import = _peak()
-    step(torch_engine(config.engine, config.trainer, config.rollout.temperature), config)
+    step(torch_engine(on_this_machine(config.engine), config.trainer, config.rollout.temperature), config)
     measured = _peak()
     estimated = memory(config, QUESTION)
     parts = {name: size / MIB for name, size in asdict(estimated).items() if name not in ("parameters", "trained")}

@@ -65,6 +65,7 @@ from rltf.config import (
     TorchEngineConfig,
     TrainerConfig,
 )
+from rltf.config.engines import on_this_machine
 from rltf.rollouts.records import Timing
 from rltf.runs.observers import Observer
 from rltf.runs.provenance import environment
@@ -192,13 +193,13 @@ def run_rltf(work: Workload, on_step: Callable[[int], None]) -> None:
         # The evaluations before and after training are outside the timed steps.
         evaluation=EvaluationConfig(samples=1, problems=2),
     )
-    learner = TorchLearner(config.engine, config.trainer, config.rollout.temperature)
+    learner = TorchLearner(on_this_machine(config.engine), config.trainer, config.rollout.temperature)
     task = PseudoRandomRewards(work.task)
     with tempfile.TemporaryDirectory() as directory:
         build_trainer(
             config,
             run_dir=RunDir.create(Path(directory) / "run"),
-            engine=Joined(learner, NeverCut(config.engine, learner)),
+            engine=Joined(learner, NeverCut(on_this_machine(config.engine), learner)),
             task=task,
             endpoints=Endpoints(),
             observer=_Observer(on_step),

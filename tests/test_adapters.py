@@ -12,6 +12,7 @@ from test_engine import PROMPTS, build, inner, score
 from test_optimizer import train
 
 from rltf.config import LoraConfig
+from rltf.config.engines import on_this_machine
 from rltf.config.load import configure
 from rltf.engines.torch import adapters, quantized
 from rltf.engines.torch.adapters import ADAPTER, merged
@@ -97,7 +98,7 @@ def test_a_run_with_adapters_is_evaluated_in_the_format_that_keeps_them(tmp_path
     (tmp_path / "environment.json").write_text("{}")
     (tmp_path / "run.json").write_text('{"format": 1}')
     found = settings_for(str(tmp_path), None, {}, accept_changed_files=True)
-    assert (found.engine.dtype, found.engine.lora) == ("float32", None)
+    assert (on_this_machine(found.engine).dtype, found.engine.lora) == ("float32", None)
 
 
 def test_a_merge_that_gives_another_model_is_not_written(

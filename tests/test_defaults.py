@@ -12,6 +12,7 @@ from command_line import rltf
 
 import rltf.runs.defaults as defaults
 from rltf.config import RunConfig
+from rltf.config.engines import on_this_machine
 from rltf.config.load import configure, validate_config
 from rltf.engines.torch import arithmetic
 from rltf.engines.torch.arithmetic import Arithmetic
@@ -97,7 +98,7 @@ def test_settings_follow_from_size_and_adapters(
     assert config.trainer.learning_rate == pytest.approx(rate, rel=0.05)
     assert (config.trainer.groups_per_batch, config.trainer.minibatches) == (groups, 1)
     assert config.objective.model_dump()["sd"]["coefficient"] == coefficient
-    assert config.engine.dtype == "bfloat16"
+    assert on_this_machine(config.engine).dtype == "bfloat16"
 
 
 def test_the_rate_falls_with_size_and_never_below_the_usual() -> None:
@@ -202,7 +203,7 @@ def test_auto_takes_what_was_measured_for_the_built_in_model_too(
 ) -> None:
     monkeypatch.setattr(arithmetic, "measured", lambda device: machine_is)
     config = settled({"engine.dtype": "auto", "engine.device": "cpu"})
-    assert config.engine.dtype == dtype
+    assert on_this_machine(config.engine).dtype == dtype
 
 
 class Notes(Observer):
@@ -224,7 +225,7 @@ def test_a_run_says_and_keeps_what_it_took_and_measures_once(
     notes = Notes()
     with Run.begin(config, tmp_path / "run") as run:
         assert run.config.trainer.groups_per_batch == 8
-        assert run.config.engine.dtype == "bfloat16"
+        assert on_this_machine(run.config.engine).dtype == "bfloat16"
         run.train([notes])
     told = [line for line in notes.lines if line.startswith("not set, so taken: ")]
     assert any("engine.dtype=bfloat16 (this cpu multiplies matrices at 200 GFLOP/s in float32" in line for line in told)

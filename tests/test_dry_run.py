@@ -10,6 +10,7 @@ import pytest
 from command_line import RECIPES, rltf
 from families.check import write_tiny
 
+from rltf.config.engines import on_this_machine
 from rltf.config.load import load_config
 from rltf.runs.estimate import estimate
 from rltf.support.errors import UserError
@@ -84,7 +85,7 @@ def test_memory_knows_the_parameters_of_the_model_without_loading_it(tiny_model:
 
     config = load_config([], [f"engine.model={tiny_model}", "engine.device=cpu", *lora])
     known = memory(config, question_tokens=20)
-    model = load_model(config.engine).model
+    model = load_model(on_this_machine(config.engine)).model
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert known.trained == trained
     assert known.parameters == sum(p.numel() for p in model.parameters()) - (trained if lora else 0)

@@ -10,8 +10,11 @@ from rich.table import Table
 
 from rltf.cli.ending import fail
 from rltf.cli.inspect import print_left_out
-from rltf.config import JudgeConfig, RunConfig
+from rltf.config import JudgeConfig, RunConfig, TinkerEngineConfig, TorchEngineConfig
+from rltf.config.engines import on_this_machine
 from rltf.config.load import config_to_json
+from rltf.engines.tinker.connection import check_connection
+from rltf.engines.tinker.dialects import check_optimizer
 from rltf.rollouts.episodes import load_fitting_log
 from rltf.runs.build import build_task, check_sources
 from rltf.runs.defaults import Settled, settle
@@ -38,23 +41,45 @@ def dry_run(config: RunConfig) -> None:
     count = None if isinstance(problems, str) else problems
     prompt_tokens = max(1, question // CHARACTERS_PER_TOKEN)
     console.print(_prices(config, count, prompt_tokens))
+    sound = not any(complaint for _, complaint in checks)
     # Of an engine of the user's nothing can be said before it is made.
-    if config.engine.path is None:
-        checks += _model(console, config, prompt_tokens, sound=not any(complaint for _, complaint in checks))
+    if isinstance(config.engine, TinkerEngineConfig):
+        checks += _server(console, config, config.engine, sound=sound)
+    elif config.engine.path is None:
+        checks += _model(console, config, config.engine, prompt_tokens, sound=sound)
     for name, complaint in checks:
-        console.print(plain(f"{name}: {complaint}" if complaint else f"{name}: good", "red" if complaint else "green"))
+        line = plain(f"{name}: {complaint}" if complaint else f"{name}: good", "red" if complaint else "green")
+        console.print(line, soft_wrap=True)
     if any(complaint for _, complaint in checks):
         fail("the run cannot begin like this on this machine", 1)
 
 
-def _model(console: Console, config: RunConfig, prompt_tokens: int, *, sound: bool) -> list[tuple[str, str]]:
+def _model(
+    console: Console, config: RunConfig, engine: TorchEngineConfig, prompt_tokens: int, *, sound: bool
+) -> list[tuple[str, str]]:
     """What is found of the model without its weights; `sound`: nothing else was found wrong before."""
-    device = ("device", _complaint(lambda: _device(config)))
-    model = ("model", _memory(console, config, prompt_tokens) or _complaint(lambda: _try_out(console, config)))
+    device = ("device", _complaint(lambda: _device(engine)))
+    memory = _memory(console, config, engine, prompt_tokens)
+    model = ("model", memory or _complaint(lambda: _try_out(console, engine)))
     # Where these fail, the same would be said again.
     if not sound or model[1]:
         return [device, model]
-    checks = [device, model, ("prompts", _complaint(lambda: _check_prompts(config)))]
+    return [device, model, *_prompts(console, config)]
+
+
+def _server(console: Console, config: RunConfig, engine: TinkerEngineConfig, *, sound: bool) -> list[tuple[str, str]]:
+    """What is found of a server without asking it."""
+
+    def check() -> None:
+        check_optimizer(engine, config.trainer)
+        check_connection(engine)
+
+    server = ("server", _complaint(check))
+    return [server, *_prompts(console, config)] if sound else [server]
+
+
+def _prompts(console: Console, config: RunConfig) -> list[tuple[str, str]]:
+    checks = [("prompts", _complaint(lambda: _check_prompts(config)))]
     if config.log.path is not None:
         checks.append(("log", _complaint(lambda: _log(console, config))))
     return checks
@@ -77,21 +102,23 @@ def _check_prompts(config: RunConfig) -> None:
     """Finds what the model's chat template refuses in the settings."""
     from rltf.engines.torch.model import load_for_prompts
 
-    load_for_prompts(config.engine, config.prompts)
+    load_for_prompts(on_this_machine(config.engine), config.prompts)
 
 
-def _device(config: RunConfig) -> None:
+def _device(engine: TorchEngineConfig) -> None:
     from rltf.engines.torch.model import pick_device
     from rltf.engines.torch.quantized import check_quantization
 
-    check_quantization(config.engine, pick_device(config.engine.device))
+    check_quantization(engine, pick_device(engine.device))
 
 
 def _log(console: Console, config: RunConfig) -> None:
     """Reads the log as the run will, with the model's own chat template and its context."""
     from rltf.engines.torch.model import load_for_prompts
 
-    log = load_fitting_log(config, build_task(config.task), *load_for_prompts(config.engine, config.prompts))
+    log = load_fitting_log(
+        config, build_task(config.task), *load_for_prompts(on_this_machine(config.engine), config.prompts)
+    )
     for line in (f"log: {len(log.entries):,} entries to train on", *log.told()):
         console.print(plain(line), soft_wrap=True)
 
@@ -104,10 +131,10 @@ def _complaint(check: Callable[[], None]) -> str:
     return ""
 
 
-def _try_out(console: Console, config: RunConfig) -> None:
+def _try_out(console: Console, engine: TorchEngineConfig) -> None:
     from rltf.engines.torch.architecture import try_architecture
 
-    for note in try_architecture(config.engine):
+    for note in try_architecture(engine):
         console.print(plain(f"model: {note}", "yellow"))
 
 
@@ -136,7 +163,7 @@ def _add_judge(table: Table, name: str, judge: JudgeConfig, calls: Calls | None)
     table.add_row(f"dollars for the {name}", f"{calls.dollars:,.2f}" if priced else "no prices set")
 
 
-def _memory(console: Console, config: RunConfig, prompt_tokens: int) -> str:
+def _memory(console: Console, config: RunConfig, engine: TorchEngineConfig, prompt_tokens: int) -> str:
     from rltf.engines.torch.memory import GIB, memory
 
     try:
@@ -153,7 +180,7 @@ def _memory(console: Console, config: RunConfig, prompt_tokens: int) -> str:
         ("gradients", needed.gradients),
         ("optimiser", needed.optimizer),
         ("further policies (reference, teacher)", needed.reference),
-        (f"sampling ({config.engine.decode_batch} sequences at once)", needed.sampling),
+        (f"sampling ({engine.decode_batch} sequences at once)", needed.sampling),
         ("training (one micro-batch)", needed.training),
         ("kept by the allocator", needed.heap),
         ("at the peak", needed.peak),

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from rltf.config import RunConfig
+from rltf.config.engines import on_this_machine
 from rltf.config.load import apply_override, validate_config
 from rltf.feedback.logged import LogEntry, read_log, write_log
 from rltf.feedback.logged.convert import Chats, to_pair
@@ -67,7 +68,7 @@ def _fitting(rows: Sequence[tuple[int, LogEntry]], config: RunConfig, tally: Tal
     # Imported here: transformers takes seconds to import.
     from rltf.engines.torch.model import load_for_prompts
 
-    renderer, max_tokens = load_for_prompts(config.engine, config.prompts)
+    renderer, max_tokens = load_for_prompts(on_this_machine(config.engine), config.prompts)
     check = fits(renderer, Prompts(config.prompts), max_tokens)
     found: list[tuple[int, LogEntry]] = []
     for number, entry in rows:

@@ -1,6 +1,6 @@
 """The settings of a run; `rltf.config.run.RunConfig` is the whole."""
 
-from rltf.config.engines import EngineConfig, LoraConfig, TorchEngineConfig
+from rltf.config.engines import EngineConfig, LoraConfig, TinkerEngineConfig, TorchEngineConfig
 from rltf.config.feedback import FeedbackConfig, JudgeConfig
 from rltf.config.log import LogConfig
 from rltf.config.objectives import (
@@ -82,6 +82,7 @@ __all__ = [
     "SingleTaskConfig",
     "TaskConfig",
     "TaskSection",
+    "TinkerEngineConfig",
     "TokenDistillationConfig",
     "TorchEngineConfig",
     "TrainerConfig",

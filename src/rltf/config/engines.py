@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from rltf.config.section import Positive, Section
+from rltf.config.section import Positive, Section, check_address, check_variable
 
 BUILTIN, SMOLLM2 = "builtin", "smollm2"
 """Models by name: the package's own, and SmolLM2-135M-Instruct, which another package ships."""
@@ -27,7 +27,7 @@ class TorchEngineConfig(Section):
     """Sampling and training in one process with PyTorch and transformers."""
 
     name: Literal["torch"] = "torch"
-    """Which engine of rltf's own; there is one so far."""
+    """Which engine."""
     path: Annotated[str, Field(pattern=r".+\.py:\w+$")] | None = None
     """`path/to/file.py:name`: an engine of yours in place of rltf's. A function there takes the run's settings, whose
     `engine.model` says which model, and returns an `rltf.Engine`."""
@@ -79,4 +79,85 @@ class TorchEngineConfig(Section):
         return self
 
 
-EngineConfig: TypeAlias = TorchEngineConfig
+Server: TypeAlias = Literal["hosted", "skyrl_jax", "skyrl_train"]
+"""Kinds of server that speak the Tinker API."""
+
+
+class TinkerEngineConfig(Section):
+    """Sampling and training by a server of the Tinker API, hosted or SkyRL's, on adapters (extra `tinker`)."""
+
+    name: Literal["tinker"]
+    """Which engine."""
+    model: Annotated[str, Field(min_length=1)]
+    """The base model, by the name that the server has for it."""
+    tokenizer: Annotated[str, Field(min_length=1)] | None = None
+    """Where this machine reads tokenizer, chat template and config of that model: a directory or a hub name. Unset:
+    `model`."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the tokenizer."""
+    chat_template: str | None = None
+    """A Jinja file to use in place of the tokenizer's chat template."""
+    base_url: str | None = None
+    """Address of a server of yours. Unset: the hosted service."""
+    dialect: Server | None = None
+    """What answers there: `hosted`, the service or one like it, `skyrl_jax`, SkyRL on JAX, or `skyrl_train`, SkyRL on
+    FSDP or Megatron. They divide losses by different numbers. Unset: `hosted`, where there is no `base_url`."""
+    key_env: str | None = None
+    """Name of the environment variable that holds the key. Unset: `TINKER_API_KEY` for the hosted service, and no key
+    for a server of yours."""
+    lora: LoraConfig = LoraConfig()
+    """The adapters that are trained. A server decides on `alpha` and `target_modules` itself."""
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
+    """Seconds to wait for any one answer. Then the run stops, to be resumed from its newest checkpoint."""
+
+    @property
+    def path(self) -> None:
+        """No engine of the user's stands in for this one."""
+        return None
+
+    @property
+    def server(self) -> Server:
+        """The dialect, resolved."""
+        return self.dialect or "hosted"
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, url: str | None) -> str | None:
+        return None if url is None else check_address(url, "engine.key_env")
+
+    @field_validator("key_env")
+    @classmethod
+    def _names_a_variable(cls, name: str | None) -> str | None:
+        return None if name is None else check_variable(name)
+
+    @model_validator(mode="after")
+    def _which_server(self) -> TinkerEngineConfig:
+        if self.base_url is not None and self.dialect is None:
+            raise ValueError(
+                f"base_url={self.base_url} does not say what answers there; set engine.dialect to skyrl_jax, "
+                "skyrl_train or hosted"
+            )
+        if self.base_url is None and self.server != "hosted":
+            raise ValueError(f"dialect={self.dialect} is for a server of yours; set engine.base_url to its address")
+        return self
+
+    @model_validator(mode="after")
+    def _adapters(self) -> TinkerEngineConfig:
+        for name in ("alpha", "target_modules"):
+            if getattr(self.lora, name) != LoraConfig.model_fields[name].default:
+                raise ValueError(f"lora.{name} is the server's to decide; remove engine.lora.{name}")
+        return self
+
+
+EngineConfig: TypeAlias = Annotated[TorchEngineConfig | TinkerEngineConfig, Field(discriminator="name")]
+
+
+def on_this_machine(engine: EngineConfig) -> TorchEngineConfig:
+    """What of an engine's settings says how tokenizer, chat template and model config are read here."""
+    if isinstance(engine, TorchEngineConfig):
+        return engine
+    return TorchEngineConfig(
+        model=engine.tokenizer or engine.model,
+        trust_remote_code=engine.trust_remote_code,
+        chat_template=engine.chat_template,
+    )

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from rltf.config.section import FROM_LIST, NonNegative, Positive, Probability, Rate, Section
+from rltf.config.section import (
+    FROM_LIST,
+    NonNegative,
+    Positive,
+    Probability,
+    Rate,
+    Section,
+    check_address,
+    check_variable,
+)
 from rltf.config.table import Table
 
 Source: TypeAlias = Literal["rules", "constant", "answer", "self", "llm", "function"]
-
-_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 
 class FeedbackConfig(Section):
@@ -133,20 +139,12 @@ class JudgeConfig(Section):
     @field_validator("base_url")
     @classmethod
     def _address(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("not an address that begins with http:// or https://")
-        if parts.username or parts.password or parts.query:
-            raise ValueError("no keys belong in the address; name the variable that holds the key in judge.key_env")
-        return url.rstrip("/")
+        return check_address(url, "judge.key_env")
 
     @field_validator("key_env")
     @classmethod
     def _names_a_variable(cls, name: str | None) -> str | None:
-        # The value is not repeated: it may be a key.
-        if name is not None and not _VARIABLE.fullmatch(name):
-            raise ValueError("not the name of an environment variable; put the key into a variable and name that")
-        return name
+        return None if name is None else check_variable(name)
 
     @model_validator(mode="after")
     def _has_prices(self) -> JudgeConfig:

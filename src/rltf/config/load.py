@@ -25,8 +25,8 @@ from rltf.config import (
     UserMethodConfig,
     single_tasks,
 )
-from rltf.config.engines import BUILTIN, SMOLLM2
-from rltf.config.variants import members, variants
+from rltf.config.engines import BUILTIN, SMOLLM2, TorchEngineConfig
+from rltf.config.variants import CHOSEN_BY_NAME, members, variants
 from rltf.support.errors import UserError
 from rltf.support.rows import HUB
 
@@ -46,7 +46,8 @@ def load_config(recipes: Sequence[Path], overrides: Sequence[str]) -> RunConfig:
 def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Settings laid over others, section by section.
 
-    A section that names another task or objective than the one below replaces it whole; the word none removes it.
+    A section that names another task, objective or engine than the one below replaces it whole; the word none removes
+    it.
     """
     merged = dict(below)
     for key, value in above.items():
@@ -178,7 +179,9 @@ def validate_config(data: Mapping[str, Any]) -> RunConfig:
 def with_absolute_paths(config: RunConfig) -> RunConfig:
     """The settings with local paths written out, so that a run can be resumed from any working directory."""
     engine, feedback = config.engine, config.feedback
-    named = {name: _local_path(getattr(engine, name)) for name in ("model", "chat_template")}
+    # What a server calls its model stays as it is.
+    fields = ("model", "chat_template") if isinstance(engine, TorchEngineConfig) else ("tokenizer", "chat_template")
+    named = {name: _local_path(getattr(engine, name)) for name in fields}
     local = {name: str(path) for name, path in named.items() if path is not None}
     if engine.path is not None:
         file, _, function = engine.path.rpartition(":")
@@ -305,7 +308,7 @@ def _explain(error: ErrorDetails) -> str:
     value = error.get("input")
     if error["type"] == "extra_forbidden":
         return f"{name}: {_unknown_setting(place, error)}"
-    if name in ("task", "objective") and isinstance(value, str):
+    if name in CHOSEN_BY_NAME and isinstance(value, str):
         return f"{name}={value!r}: is a section; write {name}.name={value}"
     if error["type"] == "union_tag_invalid":
         known = sorted(variants(place[0]))

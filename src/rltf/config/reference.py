@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from rltf.config import RunConfig
 from rltf.config.tasks.mixture import PartConfig
-from rltf.config.variants import members, variants
+from rltf.config.variants import CHOSEN_BY_NAME, members, variants
 from rltf.support.errors import UserError
 
 _PLAIN = {int: "whole number", float: "number", bool: "true or false", str: "text", Any: "any value"}
@@ -52,16 +52,14 @@ def settings() -> list[Setting]:
 def sections() -> dict[str, str]:
     """What each section is for, by its name."""
     return {
-        name: ("What is learned: problems and their check." if name == "task" else "How it is learned: the method.")
-        if variants(name)
-        else _about(members(field.annotation)[0])
+        name: CHOSEN_BY_NAME[name][1] if name in CHOSEN_BY_NAME else _about(members(field.annotation)[0])
         for name, field in RunConfig.model_fields.items()
         if members(field.annotation)
     }
 
 
 def choices(section: str) -> dict[str, str]:
-    """What each name means that a section may have (`task.name`, `objective.name`); none for other sections."""
+    """What each name means that a section may have (`task.name`, `engine.name`); none for other sections."""
     return {name: _about(variant) for name, variant in variants(section).items()}
 
 
@@ -95,9 +93,11 @@ def _of_field(name: str) -> Iterator[Setting]:
 
 def _of_variants(section: str, named: Mapping[str, type[BaseModel]], default: Any) -> Iterator[Setting]:
     """The settings of all variants; what several have alike is said once."""
-    about = "Which task." if section == "task" else "Which method."
     yield Setting(
-        name=f"{section}.name", type=_either([_quoted(n) for n in named]), default=_toml(default.name), meaning=about
+        name=f"{section}.name",
+        type=_either([_quoted(n) for n in named]),
+        default=_toml(default.name),
+        meaning=CHOSEN_BY_NAME[section][0],
     )
     having: dict[Setting, list[str]] = {}
     for variant, model in named.items():

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from rltf.config.engines import EngineConfig, TorchEngineConfig
+from rltf.config.engines import EngineConfig, TinkerEngineConfig, TorchEngineConfig
 from rltf.config.feedback import FeedbackConfig, JudgeConfig
 from rltf.config.log import LogConfig
-from rltf.config.objectives import ObjectiveConfig, RltfSdConfig, RltfSdFmConfig
+from rltf.config.objectives import ObjectiveConfig, RltfSdConfig, RltfSdFmConfig, SdftConfig, SdpoConfig
 from rltf.config.prompts import PromptsConfig
 from rltf.config.records import RecordsConfig
 from rltf.config.section import NonNegative, Positive, Rate, Section
@@ -165,7 +165,7 @@ class RunConfig(Section):
         task_name = (default_name(task) if isinstance(task, dict) else None) or "binary_matrix"
         objective = data.get("objective")
         own = isinstance(objective, dict) and "path" in objective
-        defaults = {"task": task_name, "objective": "user" if own else "rltf_sd"}
+        defaults = {"task": task_name, "objective": "user" if own else "rltf_sd", "engine": "torch"}
         named = {key: {"name": name, **data[key]} for key, name in defaults.items() if isinstance(data.get(key), dict)}
         return data | named
 
@@ -238,6 +238,28 @@ class RunConfig(Section):
     def asks_judge(self) -> bool:
         """Whether the run calls the judge at all."""
         return self.judge_scores or "llm" in self.feedback.asked
+
+    @model_validator(mode="after")
+    def _what_a_server_gives(self) -> RunConfig:
+        if not isinstance(self.engine, TinkerEngineConfig):
+            return self
+        objective, instead = self.objective, "or train with engine.name=torch"
+        if self.rollout.temperature != 1.0:
+            raise ValueError(
+                f"rollout.temperature={self.rollout.temperature}: engine.name=tinker gets log-probabilities at "
+                f"temperature 1 alone; set rollout.temperature=1.0, {instead}"
+            )
+        if isinstance(objective, SdpoConfig | SdftConfig):
+            raise ValueError(
+                f"objective.name={objective.name} compares whole distributions of tokens, of which engine.name=tinker "
+                f"trains the sampled token alone; set objective.name=rltf_sd, {instead}"
+            )
+        if objective.entropy_coefficient > 0:
+            raise ValueError(
+                f"objective.entropy_coefficient={objective.entropy_coefficient} reads all of the vocabulary, which "
+                f"engine.name=tinker does not get; set objective.entropy_coefficient=0.0, {instead}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _horizon(self) -> RunConfig:

@@ -1,8 +1,10 @@
-"""What every group of settings is: strict and frozen."""
+"""What every group of settings is: strict and frozen. And the checks that several of them make."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, TypeAlias, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -27,3 +29,26 @@ class Section(BaseModel):
             return data
         unset = {n for n, f in cls.model_fields.items() if type(None) in get_args(f.annotation)}
         return {k: None if v == "none" and k in unset else v for k, v in data.items()}
+
+
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+
+
+def check_address(url: str, keys: str) -> str:
+    """The address of a server in its usual form; raises `ValueError` where it is none, or holds what may be a key.
+
+    `keys` is the setting that names the variable for a key.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("not an address that begins with http:// or https://")
+    if parts.username or parts.password or parts.query:
+        raise ValueError(f"no keys belong in the address; name the variable that holds the key in {keys}")
+    return url.rstrip("/")
+
+
+def check_variable(name: str) -> str:
+    """The name of an environment variable; raises `ValueError`, without the text, where it is none: it may be a key."""
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError("not the name of an environment variable; put the key into a variable and name that")
+    return name

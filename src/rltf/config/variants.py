@@ -1,4 +1,4 @@
-"""Which sections a section may be: `task` and `objective` are chosen by their `name`."""
+"""Which sections a section may be: `task`, `objective` and `engine` are chosen by their `name`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ from pydantic import BaseModel
 
 from rltf.config import RunConfig
 
+CHOSEN_BY_NAME = {
+    "task": ("Which task.", "What is learned: problems and their check."),
+    "objective": ("Which method.", "How it is learned: the method."),
+    "engine": ("Which engine.", "What samples and trains, and which model."),
+}
+"""By section, what its `name` means, and what it is for."""
+
 
 def variants(section: str) -> dict[str, type[BaseModel]]:
     """The members of a section that is chosen by its `name`, such as `objective`; none for another section."""
-    if section not in ("task", "objective"):
+    if section not in CHOSEN_BY_NAME:
         return {}
     found = members(RunConfig.model_fields[section].annotation)
     return {str(name): member for member in found for name in _names(member)}

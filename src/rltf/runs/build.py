@@ -8,7 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from rltf.config import TASK_SECTIONS, MixtureConfig, RunConfig, TaskConfig, TaskSection, UserMethodConfig
+from rltf.config import (
+    TASK_SECTIONS,
+    MixtureConfig,
+    RunConfig,
+    TaskConfig,
+    TaskSection,
+    UserMethodConfig,
+)
 from rltf.config.load import read_recipe
 from rltf.engines.base import Engine, Learner
 from rltf.feedback import (
@@ -198,6 +205,10 @@ def build_engine(config: RunConfig) -> Engine:
         from rltf.engines.torch.several import several_engine
 
         return several_engine(config)
+    if config.engine.name == "tinker":
+        from rltf.engines.tinker.engine import tinker_engine
+
+        return tinker_engine(config.engine, config.trainer, config.prompts, config.seed)
     from rltf.engines.torch.engine import torch_engine
 
     return torch_engine(config.engine, config.trainer, config.rollout.temperature, config.prompts, config.seed)

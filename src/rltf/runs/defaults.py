@@ -14,6 +14,7 @@ before a run begins: `config.json` has the values, `defaults.json` the reasons. 
 | `objective.sd.coefficient` | 1 | 1 | 0.1 | 5 |
 | `objective.fm.coefficient`, `normalize` | 0.05, sum | 0.2, mean | 0.2, mean | 6 |
 | `engine.dtype` | float32 | bfloat16 if that is 1.5 times as fast here | the same | 7 |
+| `trainer.max_grad_norm` with `engine.name=tinker` | the server's word | the same | the same | 8 |
 
 1. The built-in model learns at 4e-4, SmolLM2-135M at 1e-5; at 4e-4 it is ruined in one step. The power law goes through
    both, and ends at 1e-6, the usual rate for all weights of some thousand million (DAPO, arXiv 2503.14476).
@@ -25,6 +26,7 @@ before a run begins: `config.json` has the values, `defaults.json` the reasons. 
 5. The paper's 0.1 at 8 thousand million; SmolLM2 learned at 1.
 6. SELF (arXiv 2610.11384) at 4 to 9 thousand million; SmolLM2 at the same.
 7. `engines/torch/arithmetic.py` measures it.
+8. "none" where the server does not clip as it is told (`engines/tinker/dialects.py`), else as ever.
 """
 
 from __future__ import annotations
@@ -44,10 +46,13 @@ from rltf.config import (
     RltfSdFmConfig,
     RowsConfig,
     RunConfig,
+    TinkerEngineConfig,
+    TorchEngineConfig,
     single_tasks,
 )
-from rltf.config.engines import BUILTIN
+from rltf.config.engines import BUILTIN, on_this_machine
 from rltf.config.load import changed
+from rltf.engines.tinker.dialects import DIALECTS
 from rltf.runs.directory import RunDir
 from rltf.support.errors import UserError
 from rltf.tasks import Task
@@ -126,17 +131,23 @@ def read_defaults(directory: RunDir) -> list[Default]:
 
 
 def _defaults(config: RunConfig, task: Task) -> Iterator[Default]:
-    engine = config.engine
-    if engine.model == BUILTIN:
-        if engine.dtype == "auto":
-            yield _dtype(config)
+    engine, local = config.engine, on_this_machine(config.engine)
+    if isinstance(engine, TinkerEngineConfig):
+        if _is_open(config, "trainer.max_grad_norm") and not DIALECTS[engine.server].clips:
+            why = f"engine.dialect={engine.server} does not clip as it is told"
+            yield Default(setting="trainer.max_grad_norm", value=None, why=why)
+    elif engine.dtype == "auto" and engine.model == BUILTIN:
+        yield _dtype(engine)
+    if local.model == BUILTIN:
         return
     # Imported here: torch and transformers take seconds to import, and the built-in model needs neither of them yet.
     from rltf.engines.torch.size import size_of
 
-    size = size_of(engine)
-    if engine.dtype == "auto" or (size.parameters > SMALL and _is_open(config, "engine.dtype")):
-        yield _dtype(config)
+    size = size_of(local)
+    if isinstance(engine, TorchEngineConfig) and (
+        engine.dtype == "auto" or (size.parameters > SMALL and _is_open(config, "engine.dtype"))
+    ):
+        yield _dtype(engine)
     if size.parameters <= SMALL:
         return
     for setting, (value, why) in _proposals(config, task, size).items():
@@ -214,11 +225,11 @@ def _longest_gold(task: Task) -> int:
     return math.ceil(longest / _CHARACTERS_PER_TOKEN)
 
 
-def _dtype(config: RunConfig) -> Default:
+def _dtype(engine: TorchEngineConfig) -> Default:
     from rltf.engines.torch.arithmetic import measured
     from rltf.engines.torch.model import pick_device
 
-    found = measured(pick_device(config.engine.device).type)
+    found = measured(pick_device(engine.device).type)
     return Default(setting="engine.dtype", value=found.dtype, why=found.told())
 
 

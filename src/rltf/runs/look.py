@@ -154,6 +154,11 @@ def _settings_of(run: RunDir, task: str | None, given: Task | None) -> dict[str,
     if task is None and given is None:
         refuse_without(run, {"engine": ..., "objective": ..., "feedback": ...})
     data = run.config()
+    if data["engine"]["name"] == "tinker":
+        raise UserError(
+            f"{run.path}: its model is adapters on {data['engine']['model']}, which a server has; docs/tinker.md says "
+            "how to put them onto that model here, to be named in place of the run"
+        )
     if data["engine"].get("lora") is not None:
         # What adapters changed would be lost in rounding (`engines/torch/adapters.merged`).
         data["engine"]["dtype"] = "float32"

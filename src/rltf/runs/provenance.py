@@ -11,7 +11,7 @@ from typing import Any
 
 from rltf.support.launched import process_count
 
-_PACKAGES = ("rltf", "torch", "transformers", "tokenizers", "peft", "numpy", "reasoning-gym")
+_PACKAGES = ("rltf", "torch", "transformers", "tokenizers", "peft", "numpy", "reasoning-gym", "tinker")
 
 
 def environment() -> dict[str, Any]:

@@ -48,12 +48,15 @@ MAY_CHANGE = frozenset(
         "judge.max_dollars",
         "judge.max_total_tokens",
         "engine.parallel",
+        "engine.base_url",
+        "engine.key_env",
+        "engine.timeout",
         "feedback.stop_after_failures",
         "trainer.steps",
     }
 )
-"""What may be set anew when a run is resumed: how its judge is reached, not what it is asked; how processes share it;
-and how long it lasts."""
+"""What may be set anew when a run is resumed: how its judge and its server are reached, not what they are asked; how
+processes share it; and how long it lasts."""
 
 
 class Run:
@@ -129,7 +132,7 @@ class Run:
             if engine is None:
                 loaded.close()
             raise
-        machine, digests = environment(), input_digests(config)
+        machine, digests = {**environment(), "exact": loaded.exact}, input_digests(config)
         mark = mark_of(config, digests)
         names = {part: name_of(value) for part, value in given.items() if value is not None}
         name = f"{tried.name}-{names.get('objective', config.objective.name)}-seed{config.seed}"

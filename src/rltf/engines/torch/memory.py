@@ -95,7 +95,7 @@ def token_budget(engine: TorchEngineConfig, described: Any, device: torch.device
 
 def memory(config: RunConfig, question_tokens: int) -> Memory:
     """What a run needs at most; raises `UserError` where the model's config cannot be read."""
-    engine = config.engine
+    engine = _engine(config)
     try:
         described = AutoConfig.from_pretrained(source_of(engine.model), trust_remote_code=engine.trust_remote_code)
         with torch.device("meta"):
@@ -150,20 +150,20 @@ def _copies(config: RunConfig, weights: int, averages: int) -> int:
     """Bytes of weights that stand beside those that are trained."""
     teacher = getattr(getattr(config.objective, "distil", None), "teacher", "current")
     initial = bool(config.objective.kl_coefficient) or teacher == "initial"
-    return weights * (initial and config.engine.lora is None) + averages * (teacher == "average")
+    return weights * (initial and _engine(config).lora is None) + averages * (teacher == "average")
 
 
 def _sampling(config: RunConfig, text: Any, width: int, longest: Lengths) -> int:
     rows = config.trainer.groups_per_batch * config.trainer.group_size
     evaluated = (config.evaluation.problems or rows) * config.evaluation.samples
-    rows = min(config.engine.decode_batch, max(rows, evaluated))
+    rows = min(_engine(config).decode_batch, max(rows, evaluated))
     cache = rows * longest.total * width * sum(map(_keys_and_values, _layers(text)))
     return cache + rows * int(text.vocab_size) * (width + 4 * _LOGIT_ARRAYS)
 
 
 def _training(config: RunConfig, text: Any, width: int, longest: Lengths, budget: int) -> int:
     """A micro-batch of the longest sequences, in groups that share a prompt, as `packing.micro_batches` fills it."""
-    engine, trainer = config.engine, config.trainer
+    engine, trainer = _engine(config), config.trainer
     siblings = min(trainer.group_size, max(1, (budget - longest.prompt) // longest.completion))
     group = longest.prompt + siblings * longest.completion
     if not engine.share_prefixes:
@@ -232,3 +232,8 @@ def _is_target(name: str, targets: str | list[str]) -> bool:
     """Whether an adapter goes onto a linear layer; `all-linear` leaves the output layer out."""
     last = name.rpartition(".")[2]
     return last != "lm_head" if targets == "all-linear" else last in targets
+
+
+def _engine(config: RunConfig) -> TorchEngineConfig:
+    assert isinstance(config.engine, TorchEngineConfig), "of a server's memory nothing is known here"
+    return config.engine

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rltf.config import RunConfig
+from rltf.config import RunConfig, TorchEngineConfig
 from rltf.config.load import config_from_json, config_to_json
 from rltf.engines.base import Joined, Weights
 from rltf.engines.shares import shares
@@ -28,21 +28,29 @@ from rltf.text.renderer import Renderer
 from rltf.types import Answer, Completion, Policy, Query, SamplingParams, Tokens, TrainingSample
 
 
+def _settings(config: RunConfig) -> TorchEngineConfig:
+    """Those of the engine, which processes here can share."""
+    if not isinstance(config.engine, TorchEngineConfig):
+        raise UserError(f"engine.name={config.engine.name} trains at a server: start the run without a launcher")
+    return config.engine
+
+
 def parallel(config: RunConfig) -> str:
     """How the policy lies over several processes, `ddp` or `fsdp2`; raises `UserError` for what cannot be."""
+    engine = _settings(config)
     for name in ("DEEPSPEED", "MEGATRON_LM"):
         if asked_of_accelerate(name):
             raise UserError(f"accelerate's configuration turns {name} on, which rltf does not use; choose FSDP or none")
-    if pick_device(config.engine.device).type == "mps":
+    if pick_device(engine.device).type == "mps":
         raise UserError(f"{process_count()} processes cannot share an MPS device: start the run without a launcher")
     by_accelerate = "fsdp2" if asked_of_accelerate("FSDP") else "ddp"
-    chosen = config.engine.parallel or by_accelerate
+    chosen = engine.parallel or by_accelerate
     if chosen == "fsdp2":
-        if config.engine.parallel is None and fsdp_version() != 2:
+        if engine.parallel is None and fsdp_version() != 2:
             raise UserError("accelerate's configuration turns FSDP 1 on; set fsdp_version: 2 there")
-        if config.engine.quantize is not None:
+        if engine.quantize is not None:
             raise UserError(
-                f"engine.quantize={config.engine.quantize}: weights in 4 bits cannot lie in parts over several "
+                f"engine.quantize={engine.quantize}: weights in 4 bits cannot lie in parts over several "
                 "processes; set engine.parallel=ddp, or remove it"
             )
     return chosen
@@ -80,16 +88,17 @@ class _Member:
     """The part of the engine that lies in one process. All processes make the same calls, each with its own share."""
 
     def __init__(self, members: Team, config: RunConfig) -> None:
-        device = pick_device(config.engine.device)
+        settings = _settings(config)
+        device = pick_device(settings.device)
         spread: Alone = Replicated(members.index)
         if parallel(config) == "fsdp2":
-            spread = Sharded(members.index, members.size, device, number_format(config.engine, device))
+            spread = Sharded(members.index, members.size, device, number_format(settings, device))
         self._members = members
         self._engine: Joined | None = None
         self._failure = ""
         try:
             self._engine = torch_engine(
-                config.engine, config.trainer, config.rollout.temperature, config.prompts, config.seed, spread
+                settings, config.trainer, config.rollout.temperature, config.prompts, config.seed, spread
             )
         except UserError as error:
             self._failure = str(error)

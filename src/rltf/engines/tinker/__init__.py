@@ -1,0 +1,1 @@
+"""The engine `tinker`: a server of the Tinker API samples and trains."""
