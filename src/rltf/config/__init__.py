@@ -22,6 +22,7 @@ from rltf.config.objectives import (
 )
 from rltf.config.prompts import PromptsConfig
 from rltf.config.run import EvaluationConfig, RolloutConfig, RunConfig, TrainerConfig
+from rltf.config.sampler import SamplerConfig
 from rltf.config.section import Section
 from rltf.config.tasks import (
     TASK_SECTIONS,
@@ -75,6 +76,7 @@ __all__ = [
     "RolloutConfig",
     "RowsConfig",
     "RunConfig",
+    "SamplerConfig",
     "SdftConfig",
     "SdpoConfig",
     "Section",

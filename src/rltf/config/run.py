@@ -17,6 +17,7 @@ from rltf.config.log import LogConfig
 from rltf.config.objectives import ObjectiveConfig, RltfSdConfig, RltfSdFmConfig, SdftConfig, SdpoConfig
 from rltf.config.prompts import PromptsConfig
 from rltf.config.records import RecordsConfig
+from rltf.config.sampler import SamplerConfig
 from rltf.config.section import NonNegative, Positive, Rate, Section
 from rltf.config.tasks import TASK_SECTIONS, BinaryMatrixConfig, MixtureConfig, TaskConfig, default_name, single_tasks
 
@@ -152,6 +153,7 @@ class RunConfig(Section):
     rollout: RolloutConfig = RolloutConfig()
     objective: ObjectiveConfig = RltfSdConfig()
     engine: EngineConfig = TorchEngineConfig()
+    sampler: SamplerConfig = SamplerConfig()
     trainer: TrainerConfig = TrainerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     records: RecordsConfig = RecordsConfig()
@@ -168,6 +170,15 @@ class RunConfig(Section):
         defaults = {"task": task_name, "objective": "user" if own else "rltf_sd", "engine": "torch"}
         named = {key: {"name": name, **data[key]} for key, name in defaults.items() if isinstance(data.get(key), dict)}
         return data | named
+
+    @model_validator(mode="after")
+    def _sampler(self) -> RunConfig:
+        given = self.sampler.url is not None or self.sampler.python is not None
+        if self.engine.sampler == "vllm" and not given:
+            raise ValueError("engine.sampler=vllm needs a server: set sampler.url, or sampler.python to start one")
+        if self.engine.sampler != "vllm" and self.sampler != SamplerConfig():
+            raise ValueError("sampler is set, but the learner's own model samples; set engine.sampler=vllm")
+        return self
 
     @model_validator(mode="after")
     def _special_levels(self) -> RunConfig:

@@ -211,7 +211,12 @@ def build_engine(config: RunConfig) -> Engine:
         return tinker_engine(config.engine, config.trainer, config.prompts, config.seed)
     from rltf.engines.torch.engine import torch_engine
 
-    return torch_engine(config.engine, config.trainer, config.rollout.temperature, config.prompts, config.seed)
+    settings = (config.engine, config.trainer, config.rollout.temperature, config.prompts, config.seed)
+    if config.engine.sampler == "vllm":
+        from rltf.engines.vllm.engine import vllm_engine
+
+        return vllm_engine(config.sampler, *settings)
+    return torch_engine(*settings)
 
 
 def _user_engine(config: RunConfig, place: str) -> Engine:

@@ -1,0 +1,196 @@
+"""What is asked of a vLLM server over HTTP. Every wait has a limit, and every failure is one line."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx2 as httpx
+import numpy as np
+
+from rltf.support.errors import UserError
+from rltf.types import Completion, Finish, SamplingParams, Tokens
+
+_SEEDS = 2**62
+"""Seeds are signed numbers of 64 bits there, and sample k of a prompt takes the prompt's seed plus k."""
+_SHOWN = 200
+"""Characters of a server's complaint that are repeated."""
+
+
+class Client:
+    """One server."""
+
+    def __init__(self, url: str, timeout: float, concurrency: int, state: Callable[[], str | None]) -> None:
+        """`state` says what is known of a server that has ended, or None while nothing is."""
+        self.url, self._state = url, state
+        self._http = httpx.Client(
+            base_url=url,
+            timeout=timeout,
+            limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
+            trust_env=False,  # A proxy of the user's is not meant for a server beside the run.
+        )
+        self._concurrency = concurrency
+
+    def models(self) -> list[str]:
+        """The names under which the server has models."""
+        answer = self._ask("GET", "/v1/models")
+        return [str(model["id"]) for model in answer["data"]]
+
+    def max_tokens(self) -> int:
+        """Longest sequence, prompt and completion, that it takes."""
+        return int(self._ask("GET", "/v1/models")["data"][0]["max_model_len"])
+
+    def is_ready(self) -> bool:
+        """Whether it answers."""
+        try:
+            return self._http.get("/health", timeout=5.0).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    def complete(
+        self,
+        model: str,
+        prompts: Sequence[Tokens],
+        n: int,
+        sampling: SamplingParams,
+        seeds: Sequence[int],
+        stop_tokens: Sequence[int],
+    ) -> list[list[Completion]]:
+        """`n` completions of each prompt, several prompts at a time."""
+        failed = threading.Event()
+
+        def one(prompt: Tokens, seed: int) -> list[Completion]:
+            if failed.is_set():  # Another has failed: nothing is asked any more whose answer nobody reads.
+                raise UserError(f"the vLLM server at {self.url} was not asked any more")
+            try:
+                answer = self._ask("POST", "/v1/completions", request(model, prompt, n, sampling, seed, stop_tokens))
+                return completions(answer, n, sampling, stop_tokens)
+            except BaseException:
+                failed.set()
+                raise
+
+        with ThreadPoolExecutor(min(self._concurrency, max(1, len(prompts)))) as pool:
+            waiting = [pool.submit(one, prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        errors = [error for future in waiting if (error := future.exception()) is not None]
+        if errors:  # The first that failed says why; later ones only that it did.
+            raise next((e for e in errors if not str(e).endswith("any more")), errors[0])
+        return [future.result() for future in waiting]
+
+    def load_adapter(self, name: str, path: str) -> None:
+        """Has it read adapters from a directory."""
+        self._ask("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path}, "text")
+
+    def unload_adapter(self, name: str) -> None:
+        """Has it forget adapters."""
+        self._ask("POST", "/v1/unload_lora_adapter", {"lora_name": name}, "text")
+
+    def reload(self, path: str) -> None:
+        """Has it read all weights anew from a directory, and forget what it kept of the old ones."""
+        self._ask("POST", "/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": path}})
+        if not self._ask("POST", "/reset_prefix_cache").get("success", True):
+            raise UserError(f"the vLLM server at {self.url} did not forget what it kept of the old weights")
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._http.close()
+
+    def _ask(self, how: str, route: str, body: Any = None, form: str = "json") -> Any:
+        where = f"the vLLM server at {self.url}"
+        try:
+            answer = self._http.request(how, route, json=body)
+        except httpx.TimeoutException as error:
+            seconds = self._http.timeout.read
+            raise UserError(
+                f"{where} did not answer {route} within {seconds:g} seconds (sampler.timeout)"
+            ) from error
+        except httpx.HTTPError as error:
+            ended = self._state() or f"cannot be reached ({type(error).__name__})"
+            raise UserError(f"{where} {ended}") from error
+        if answer.status_code == httpx.codes.NOT_FOUND and route in _NEEDS:
+            raise UserError(f"{where} has no {route}; start it with {_NEEDS[route]}")
+        if answer.status_code != httpx.codes.OK:
+            ended = self._state()
+            raise UserError(f"{where} {ended}" if ended else f"{where} refused {route}: {_complaint(answer)}")
+        if form == "text":
+            return answer.text
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise UserError(f"{where} answered {route} with something that is no JSON") from error
+
+
+_NEEDS = {
+    "/v1/load_lora_adapter": "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and --enable-lora",
+    "/collective_rpc": "VLLM_SERVER_DEV_MODE=1",
+    "/reset_prefix_cache": "VLLM_SERVER_DEV_MODE=1",
+}
+"""What a server has to be started with to have a route."""
+
+
+def request(
+    model: str, prompt: Tokens, n: int, sampling: SamplingParams, seed: int, stop_tokens: Sequence[int]
+) -> dict[str, Any]:
+    """What is sent for one prompt. All that a server could take from a model's generation settings is said."""
+    return {
+        "model": model,
+        "prompt": list(prompt),
+        "n": n,
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": 1.0,
+        "top_k": 0,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "seed": seed % _SEEDS,
+        "stop_token_ids": list(stop_tokens),
+        "logprobs": 0,
+        "return_token_ids": True,
+        "skip_special_tokens": False,
+    }
+
+
+def completions(
+    answer: Any, n: int, sampling: SamplingParams, stop_tokens: Sequence[int]
+) -> list[Completion]:
+    """The completions of one prompt from a server's answer. Raises `UserError` where it is not what was asked for."""
+    try:
+        choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
+        found = [_completion(choice) for choice in choices]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"the vLLM server's answer holds no tokens with log-probabilities ({type(error).__name__}: {error}); is it "
+            "vLLM from 0.11 on?"
+        ) from error
+    if len(found) != n:
+        raise UserError(f"the vLLM server gave {len(found)} completions in place of {n}")
+    for completion in found:
+        if len(completion.tokens) > sampling.max_tokens or len(completion.tokens) != len(completion.logprobs):
+            raise UserError("the vLLM server gave more tokens than asked for, or not one log-probability for each")
+        ends = completion.tokens[-1:]
+        if (completion.finish is Finish.STOP) != (bool(ends) and ends[0] in stop_tokens):
+            raise UserError("the vLLM server stopped elsewhere than at the end of a turn; start it without stop words")
+    return found
+
+
+def _completion(choice: Any) -> Completion:
+    logprobs = np.array(choice["logprobs"]["token_logprobs"], dtype=np.float32)
+    if not np.isfinite(logprobs).all():
+        raise ValueError("log-probabilities that are no numbers")
+    return Completion(
+        tokens=tuple(int(token) for token in choice["token_ids"]),
+        logprobs=logprobs,
+        finish={"stop": Finish.STOP, "length": Finish.LENGTH}[choice["finish_reason"]],
+    )
+
+
+def _complaint(answer: httpx.Response) -> str:
+    try:
+        found = answer.json()
+        text = str(found.get("error", found)["message"] if isinstance(found.get("error", found), dict) else found)
+    except (ValueError, KeyError, AttributeError):
+        text = answer.text
+    return f"{answer.status_code} {' '.join(text.split())[:_SHOWN]}"

@@ -1,0 +1,29 @@
+"""Both halves: a learner in this process, a server that samples."""
+
+from __future__ import annotations
+
+from rltf.config import PromptsConfig, SamplerConfig, TorchEngineConfig, TrainerConfig
+from rltf.engines.base import Joined
+from rltf.engines.torch.learner import TorchLearner
+from rltf.engines.vllm.sampler import VllmSampler
+from rltf.support.errors import UserError
+
+
+def vllm_engine(
+    sampler: SamplerConfig,
+    config: TorchEngineConfig,
+    optimizer: TrainerConfig,
+    temperature: float,
+    prompts: PromptsConfig | None = None,
+    seed: int = 0,
+) -> Joined:
+    """See `engines.torch.engine.torch_engine`."""
+    try:
+        import httpx2  # noqa: F401
+    except ImportError as error:
+        raise UserError("engine.sampler=vllm needs httpx2; install rltf with its `vllm` extra") from error
+    learner = TorchLearner(config, optimizer, temperature, prompts, seed)
+    server = VllmSampler(sampler, config, learner, temperature)
+    learner.max_tokens = min(learner.max_tokens, server.max_tokens)
+    learner.notes.append("a vLLM server samples: the same seed does not give the same run to the last bit")
+    return Joined(learner, server)
