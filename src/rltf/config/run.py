@@ -173,10 +173,10 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _sampler(self) -> RunConfig:
-        given = self.sampler.url is not None or self.sampler.python is not None
-        if self.engine.sampler == "vllm" and not given:
+        by_server = isinstance(self.engine, TorchEngineConfig) and self.engine.sampler == "vllm"
+        if by_server and self.sampler.url is None and self.sampler.python is None:
             raise ValueError("engine.sampler=vllm needs a server: set sampler.url, or sampler.python to start one")
-        if self.engine.sampler != "vllm" and self.sampler != SamplerConfig():
+        if not by_server and self.sampler != SamplerConfig():
             raise ValueError("sampler is set, but the learner's own model samples; set engine.sampler=vllm")
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -186,6 +187,9 @@ def check_sources(config: RunConfig, task: Task, directory: Path | None = None) 
             load_function(config.feedback.function)
         if isinstance(config.objective, UserMethodConfig):
             load_method(config.objective)
+        python = config.sampler.python
+        if python is not None and not os.access(python, os.X_OK):
+            raise UserError(f"sampler.python={python}: is no program; name the python of an environment with vLLM")
         if config.log.path is not None:
             build_scorer(config, load_log(config.log, task, config.seed).about, endpoints)
 

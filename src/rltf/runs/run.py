@@ -52,6 +52,14 @@ MAY_CHANGE = frozenset(
         "engine.key_env",
         "engine.timeout",
         "feedback.stop_after_failures",
+        "sampler.url",
+        "sampler.python",
+        "sampler.arguments",
+        "sampler.log",
+        "sampler.directory",
+        "sampler.concurrency",
+        "sampler.timeout",
+        "sampler.start_timeout",
         "trainer.steps",
     }
 )

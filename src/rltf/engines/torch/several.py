@@ -32,6 +32,8 @@ def _settings(config: RunConfig) -> TorchEngineConfig:
     """Those of the engine, which processes here can share."""
     if not isinstance(config.engine, TorchEngineConfig):
         raise UserError(f"engine.name={config.engine.name} trains at a server: start the run without a launcher")
+    if config.engine.sampler != "torch":
+        raise UserError(f"engine.sampler={config.engine.sampler} serves one process: start the run without a launcher")
     return config.engine
 
 

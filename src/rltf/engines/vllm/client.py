@@ -102,12 +102,10 @@ class Client:
             answer = self._http.request(how, route, json=body)
         except httpx.TimeoutException as error:
             seconds = self._http.timeout.read
-            raise UserError(
-                f"{where} did not answer {route} within {seconds:g} seconds (sampler.timeout)"
-            ) from error
+            raise UserError(f"{where} did not answer {route} within {seconds:g} seconds (sampler.timeout)") from error
         except httpx.HTTPError as error:
-            ended = self._state() or f"cannot be reached ({type(error).__name__})"
-            raise UserError(f"{where} {ended}") from error
+            state = self._state() or f"cannot be reached ({type(error).__name__})"
+            raise UserError(f"{where} {state}") from error
         if answer.status_code == httpx.codes.NOT_FOUND and route in _NEEDS:
             raise UserError(f"{where} has no {route}; start it with {_NEEDS[route]}")
         if answer.status_code != httpx.codes.OK:
@@ -153,9 +151,7 @@ def request(
     }
 
 
-def completions(
-    answer: Any, n: int, sampling: SamplingParams, stop_tokens: Sequence[int]
-) -> list[Completion]:
+def completions(answer: Any, n: int, sampling: SamplingParams, stop_tokens: Sequence[int]) -> list[Completion]:
     """The completions of one prompt from a server's answer. Raises `UserError` where it is not what was asked for."""
     try:
         choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -57,7 +58,7 @@ class Server:
 
     def _last_words(self) -> str:
         lines = self._log.read_bytes()[-20_000:].decode("utf-8", "replace").splitlines()
-        told = [line for line in lines if "Error" in line]
+        told = [line for line in lines if "ERROR" in line or re.match(r"\w*Error\b", line)]
         return f": {sound(told[-1]).strip()[:_SHOWN]}" if told else ""
 
     def wait_until(self, is_ready: Callable[[], bool], seconds: float) -> None:

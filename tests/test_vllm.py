@@ -1,0 +1,261 @@
+"""A vLLM server as the sampler: weights reach it, a wrong one is found, and what goes wrong is one line.
+
+The server here is a stand-in that speaks vLLM's routes; `python -m tests.real_vllm` does the same with a real one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from vllm_server import StandIn, vllm_server
+
+from rltf import Run
+from rltf.builtin import builtin_directory
+from rltf.config.load import configure
+from rltf.engines.base import Engine
+from rltf.engines.vllm.client import completions
+from rltf.runs.build import build_engine
+from rltf.runs.trainer import Interrupted
+from rltf.support.errors import UserError
+from rltf.types import Query, SamplingParams, Tokens, TrainingSample
+
+PROMPTS: list[Tokens] = [(20, 21, 22), (50, 51), (60, 61, 62, 63)]
+SAMPLING = SamplingParams(max_tokens=5)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=1157, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=300, eos_token_id=1153, pad_token_id=1154, bos_token_id=None,
+        initializer_range=0.5,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(path)
+    transformers.AutoTokenizer.from_pretrained(builtin_directory()).save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def server(model: Path) -> Iterator[StandIn]:
+    with vllm_server(model) as found:
+        yield found
+
+
+def settings(model: Path, **changes: Any) -> dict[str, Any]:
+    return {"engine.model": str(model), "engine.device": "cpu", "engine.sampler": "vllm", **changes}
+
+
+def engine_at(server: StandIn, model: Path, **changes: Any) -> Engine:
+    return build_engine(configure(changes=settings(model, **{"sampler.url": server.url, **changes})))
+
+
+def gap(engine: Engine) -> float:
+    groups = engine.generate(PROMPTS, 2, SAMPLING, [1, 2, 3])
+    pairs = [(prompt, c) for prompt, group in zip(PROMPTS, groups, strict=True) for c in group]
+    answers = engine.answer([Query(prompt_tokens=prompt, completion_tokens=c.tokens) for prompt, c in pairs])
+    return max(float(np.abs(c.logprobs - a.logprobs_T).max()) for (_, c), a in zip(pairs, answers, strict=True))
+
+
+def step(engine: Engine) -> None:
+    (group,) = engine.generate(PROMPTS[:1], 2, SAMPLING, [7])
+    samples = [
+        TrainingSample(
+            prompt_tokens=PROMPTS[0],
+            completion_tokens=completion.tokens,
+            weights=np.full(len(completion.tokens), weight, dtype=np.float32),
+            loss="importance_sampling",
+            old_logprobs=completion.logprobs,
+            component="policy",
+            rollout=0,
+            turn=0,
+        )
+        for completion, weight in zip(group, (1.0, -1.0), strict=True)
+    ]
+    engine.forward_backward(samples, 1.0)
+    engine.optim_step(0.3)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_weights_reach_the_server_at_each_step(server: StandIn, model: Path, lora: bool) -> None:
+    changes = {"engine.lora.rank": 4} if lora else {}
+    engine = engine_at(server, model, **changes)
+    try:
+        assert not engine.exact and any("vLLM" in note for note in engine.notes)
+        for version in range(3):
+            assert gap(engine) < 1e-4
+            (group,) = engine.generate(PROMPTS[:1], 1, SAMPLING, [5])
+            assert group[0].version == version
+            step(engine)
+        assert engine.max_tokens == 256, "the server takes fewer tokens than the model"
+    finally:
+        engine.close()
+    assert set(server.models) == {"base"}, "adapters are left behind at the server"
+    assert not any(Path(path).exists() for path in server.paths), "files are left behind"
+
+
+def test_each_prompt_has_a_seed_of_its_own(server: StandIn, model: Path) -> None:
+    engine = engine_at(server, model)
+    first = engine.generate(PROMPTS, 2, SAMPLING, [1, 2, 3])
+    turned = engine.generate(PROMPTS[::-1], 2, SAMPLING, [3, 2, 1])[::-1]
+    assert [[c.tokens for c in g] for g in first] == [[c.tokens for c in g] for g in turned]
+    assert engine.generate([], 2, SAMPLING, []) == []
+    engine.close()
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_a_server_with_other_weights_stops_the_run(server: StandIn, model: Path, lora: bool) -> None:
+    changes = {"engine.lora.rank": 4} if lora else {}
+    engine = engine_at(server, model, **changes)
+    step(engine)
+    server.stale = True
+    with pytest.raises(UserError, match=r"differ from the learner's by .* after it was given the weights of step 1"):
+        engine.generate(PROMPTS, 1, SAMPLING, [1, 2, 3])
+    engine.close()
+
+
+def test_tolerance_says_how_far_a_server_may_be_off(server: StandIn, model: Path) -> None:
+    engine = engine_at(server, model, **{"sampler.tolerance": 100.0})
+    step(engine)
+    server.stale = True
+    assert len(engine.generate(PROMPTS, 1, SAMPLING, [1, 2, 3])) == 3
+    engine.close()
+
+
+def test_the_server_samples_in_a_whole_run_and_after_a_resume(server: StandIn, model: Path, tmp_path: Path) -> None:
+    config = configure(
+        changes=settings(model)
+        | {
+            "engine.sampler": "vllm",
+            "sampler.url": server.url,
+            "trainer.steps": 2,
+            "trainer.groups_per_batch": 2,
+            "trainer.group_size": 2,
+            "trainer.save_every": 1,
+            "rollout.max_new_tokens": 4,
+            "evaluation.problems": 2,
+            "evaluation.samples": 1,
+        }
+    )
+    with Run.begin(config, tmp_path / "run") as run, pytest.raises(Interrupted):
+        run.train(stop=lambda: bool(run.metrics()))
+    asked = len(server.requests)
+    assert asked
+    with Run.resume(tmp_path / "run") as again:
+        again.train()
+    assert len(server.requests) > asked
+    assert (tmp_path / "run" / "summary.json").is_file()
+
+
+def test_concurrency_limits_what_is_asked_at_once(server: StandIn, model: Path) -> None:
+    server.delay = 0.05
+    engine = engine_at(server, model, **{"sampler.concurrency": 2})
+    engine.generate(PROMPTS * 4, 1, SAMPLING, list(range(12)))
+    assert server.most_at_once == 2
+    engine.close()
+
+
+def test_the_directory_is_where_weights_are_written(server: StandIn, model: Path, tmp_path: Path) -> None:
+    engine = engine_at(server, model, **{"sampler.directory": str(tmp_path)})
+    engine.generate(PROMPTS, 1, SAMPLING, [1, 2, 3])
+    assert Path(server.paths[0]).is_relative_to(tmp_path)
+    engine.close()
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UserError, match=r"sampler\.directory=.*cannot be written to"):
+        engine_at(server, model, **{"sampler.directory": str(tmp_path / "missing")})
+
+
+def test_every_wait_ends(server: StandIn, model: Path) -> None:
+    engine = engine_at(server, model, **{"sampler.timeout": 0.5})
+    engine.generate(PROMPTS, 1, SAMPLING, [1, 2, 3])
+    server.delay = 2.0
+    with pytest.raises(UserError, match=r"did not answer /v1/completions within 0\.5 seconds \(sampler\.timeout\)"):
+        engine.generate(PROMPTS, 1, SAMPLING, [1, 2, 3])
+    engine.close()
+
+
+def test_a_server_that_is_gone_is_told_in_a_line(model: Path) -> None:
+    with vllm_server(model) as server:
+        engine = engine_at(server, model)
+        engine.generate(PROMPTS, 1, SAMPLING, [1, 2, 3])
+    with pytest.raises(UserError, match=r"the vLLM server at http://127\.0\.0\.1:\d+ cannot be reached"):
+        engine.generate(PROMPTS, 1, SAMPLING, [1, 2, 3])
+    engine.close()
+    with pytest.raises(UserError, match="cannot be reached"):
+        engine_at(server, model)
+
+
+def choice(**changes: Any) -> dict[str, Any]:
+    plain = {"index": 0, "token_ids": [5, 6], "finish_reason": "length", "logprobs": {"token_logprobs": [-1.0, -2.0]}}
+    return plain | changes
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        ({}, "no tokens with log-probabilities"),
+        ({"choices": [choice(), choice(index=1)]}, "2 completions in place of 1"),
+        ({"choices": [choice(token_ids=[5])]}, "not one log-probability for each"),
+        ({"choices": [choice(token_ids=[5] * 9, logprobs={"token_logprobs": [-1.0] * 9})]}, "more tokens than asked"),
+        ({"choices": [choice(logprobs=None)]}, "no tokens with log-probabilities"),
+        ({"choices": [choice(logprobs={"token_logprobs": [None, -1.0]})]}, "no tokens with log-probabilities"),
+        ({"choices": [choice(finish_reason="stop")]}, "elsewhere than at the end of a turn"),
+        ({"choices": [choice(finish_reason="abort")]}, "no tokens with log-probabilities"),
+    ],
+)
+def test_an_answer_that_is_none_is_refused(answer: Any, complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        completions(answer, 1, SAMPLING, [9])
+
+
+def test_a_completion_ends_with_its_end_of_turn() -> None:
+    (found,) = completions({"choices": [choice(token_ids=[5, 9], finish_reason="stop")]}, 1, SAMPLING, [9])
+    assert found.tokens == (5, 9) and found.finish == "stop" and found.logprobs.tolist() == [-1.0, -2.0]
+
+
+def script(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_server_that_a_run_starts_and_that_ends_at_once(model: Path, tmp_path: Path) -> None:
+    python = script(tmp_path / "python", 'echo "$@"; echo "ERROR: no memory left"; exit 3')
+    changes = {"sampler.python": python, "sampler.log": str(tmp_path / "log"), "sampler.arguments": ["--swap", "7"]}
+    with pytest.raises(UserError, match=r"the vLLM server ended with status 3 \(see .*log\): ERROR: no memory left"):
+        build_engine(configure(changes=settings(model, **changes)))
+    written = (tmp_path / "log").read_text()
+    assert "--swap 7" in written and "--dtype float32" in written and "processed_logprobs" in written
+
+
+def test_a_server_that_is_never_ready(model: Path, tmp_path: Path) -> None:
+    python = script(tmp_path / "python", f"echo $$ > {tmp_path / 'pid'}; exec sleep 60")
+    changes = {"sampler.python": python, "sampler.log": str(tmp_path / "log"), "sampler.start_timeout": 1}
+    with pytest.raises(UserError, match=r"not ready after 1 seconds \(sampler.start_timeout\)"):
+        build_engine(configure(changes=settings(model, **changes)))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"engine.sampler": "vllm"}, "engine.sampler=vllm needs a server"),
+        ({"sampler.url": "http://localhost:1"}, "set engine.sampler=vllm"),
+        ({"engine.sampler": "vllm", "sampler.url": "localhost:1"}, "begins with http"),
+        ({"engine.sampler": "vllm", "sampler.url": "http://a:b@h"}, "no keys"),
+        ({"engine.sampler": "vllm", "sampler.url": "http://h", "sampler.python": "p"}, "remove one of the two"),
+        ({"engine.sampler": "vllm", "sampler.url": "http://h", "sampler.arguments": ["-x"]}, "set sampler.python"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        configure(changes=changes)

@@ -1,0 +1,140 @@
+"""A stand-in for a vLLM server: its routes over HTTP, and the weights that it reads from the files it is told of."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from peft import PeftModel
+
+
+class StandIn(ThreadingHTTPServer):
+    """What it was asked, and how it is to behave."""
+
+    def __init__(self, model: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.base = model
+        self.models = {"base": _load(model)}
+        self.requests: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.stale = False
+        """Says that it has read new weights, and has not."""
+        self.delay = 0.0
+        self.change: Any = None
+        """What is done to an answer before it is sent."""
+        self.most_at_once = self._now = 0
+        self._lock = threading.Lock()
+
+    def answer(self, route: str, body: Any) -> Any:
+        """The answer to a request, or None for a route that is not there."""
+        match route:
+            case "/health":
+                return {}
+            case "/v1/models":
+                return {"data": [{"id": name, "max_model_len": 256} for name in self.models]}
+            case "/collective_rpc":
+                self._read("base", body["kwargs"]["weights_path"], adapters=False)
+                return {"results": [None]}
+            case "/reset_prefix_cache":
+                return {"success": True}
+            case "/v1/load_lora_adapter":
+                self._read(body["lora_name"], body["lora_path"], adapters=True)
+                return {}
+            case "/v1/unload_lora_adapter":
+                del self.models[body["lora_name"]]
+                return {}
+            case "/v1/completions":
+                with self._counted():
+                    return self._complete(body)
+        return None
+
+    def _read(self, name: str, path: str, *, adapters: bool) -> None:
+        self.paths.append(path)
+        if self.stale:
+            self.models[name] = self.models["base"]
+        elif adapters:
+            self.models[name] = PeftModel.from_pretrained(_load(self.base), path).eval()
+        else:
+            self.models[name] = _load(Path(path))
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            self._now += 1
+            self.most_at_once = max(self.most_at_once, self._now)
+        time.sleep(self.delay)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._now -= 1
+
+    @torch.no_grad()
+    def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.requests.append(body)
+        model, choices = self.models[body["model"]], []
+        for index in range(body["n"]):
+            generator = torch.Generator().manual_seed(body["seed"] + index)
+            tokens, logprobs, reason = list(body["prompt"]), [], "length"
+            for _ in range(body["max_tokens"]):
+                logits = model(input_ids=torch.tensor([tokens])).logits[0, -1].float() / body["temperature"]
+                likely = torch.log_softmax(logits, -1)
+                token = int(torch.multinomial(likely.exp(), 1, generator=generator))
+                tokens.append(token)
+                logprobs.append(float(likely[token]))
+                if token in body["stop_token_ids"]:
+                    reason = "stop"
+                    break
+            written = tokens[len(body["prompt"]) :]
+            choice = {"index": index, "token_ids": written, "finish_reason": reason}
+            choices.append(choice | {"logprobs": {"token_logprobs": logprobs}})
+        # A server may finish them in any order.
+        answer: dict[str, Any] = {"choices": choices[::-1]}
+        return answer if self.change is None else self.change(answer)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: StandIn
+
+    def do_GET(self) -> None:
+        self._send(self.server.answer(self.path, None))
+
+    def do_POST(self) -> None:
+        text = self.rfile.read(int(self.headers.get("content-length", 0)))
+        self._send(self.server.answer(self.path, json.loads(text) if text else None))
+
+    def _send(self, answer: Any) -> None:
+        text = json.dumps(answer).encode()
+        self.send_response(404 if answer is None else 200)
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def _load(path: Path) -> Any:
+    return transformers.AutoModelForCausalLM.from_pretrained(path).eval()
+
+
+@contextmanager
+def vllm_server(model: Path) -> Iterator[StandIn]:
+    """A server on loopback with a model's directory."""
+    with StandIn(model) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
