@@ -157,8 +157,10 @@ def check_unmasked(model: Any, batching: Batching, max_tokens: int) -> bool:
 
 
 def _gradient(model: Any, sequences: list[TokenSequence], batching: Batching, *, from_left: bool) -> Tensor:
-    """Of the summed log-probabilities, by the first weights that are trained: what comes through all layers."""
-    weights = [weight for weight in model.parameters() if weight.requires_grad][:4]
+    """Of the summed log-probabilities, by some of the first weights that are trained: what comes through all layers.
+    Small ones, as the check is to take no memory."""
+    first = [weight for weight in model.parameters() if weight.requires_grad][:20]
+    weights = sorted(first, key=torch.numel)[:8]
     total = torch.zeros(sum(weight.numel() for weight in weights), device=model.device)
     for layout in batching.layouts(sequences, 1 << 20, from_left=from_left):
         own = [np.ones(len(sequences[member].completion), dtype=np.bool_) for member in layout.members]
