@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from several_steps import VARIANTS, WAYS
 
 import rltf
 from rltf.engines.shares import shares
+from rltf.engines.torch.memory import GIB, memory
+from rltf.engines.torch.plan import plans
 from rltf.engines.torch.several import parallel
 from rltf.runs.build import build_engine
 
@@ -211,3 +214,68 @@ def test_accelerates_configuration_says_how_the_policy_lies(monkeypatch: pytest.
     monkeypatch.setenv("FSDP_VERSION", "2")
     assert parallel(config) == "fsdp2"
     assert parallel(rltf.configure((), {"engine.device": "cpu", "engine.parallel": "ddp"})) == "ddp"
+
+
+def with_shape(model: Path, path: Path, **shape: int) -> Path:
+    """A model's directory with another shape in its config, which is all that a plan reads."""
+    shutil.copytree(model, path)
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | shape))
+    return path
+
+
+def test_a_plan_spreads_what_each_way_spreads(tiny_model: Path, tmp_path: Path) -> None:
+    deep = with_shape(tiny_model, tmp_path / "deep", hidden_size=128, num_hidden_layers=12)
+    given = {"engine.model": str(deep), "engine.dtype": "bfloat16", "trainer.minibatches": 1}
+    config = rltf.configure((), given)
+    alone = plans(config, 20, 1, 80 * GIB)
+    assert [plan.way for plan in alone] == ["ddp"]
+    ddp, whole, layered = plans(config, 20, 4, 80 * GIB)
+    trained = memory(config, 20).trained
+    assert (ddp.weights, ddp.gradients, ddp.optimizer) == (6 * trained, 4 * trained, 8 * trained)
+    assert ddp.traffic == round(2 * 3 / 4 * 4 * trained)
+    assert ddp.sampling < alone[0].sampling
+    for plan in (whole, layered):
+        assert plan.weights == trained  # float32 masters, a quarter of them
+        assert plan.optimizer == 2 * trained
+        assert plan.gathered == 2 * trained
+    assert whole.gathered_in_training == 2 * trained
+    assert whole.gradients == 5 * trained
+    assert layered.gathered_in_training < whole.gathered_in_training
+    assert layered.gradients < whole.gradients
+    assert layered.traffic > whole.traffic
+    adapters = rltf.configure((), given | {"engine.lora.rank": 2})
+    ddp, whole, layered = plans(adapters, 20, 4, 80 * GIB)
+    assert whole.weights == (2 * trained + 4 * memory(adapters, 20).trained) // 4
+    assert [p.way for p in plans(rltf.configure((), given | {"engine.share_prefixes": False}), 20, 2, GIB)] == [
+        "ddp",
+        "fsdp2, layer by layer",
+    ]
+
+
+def test_a_plan_makes_batches_smaller_until_they_fit(tiny_model: Path) -> None:
+    given = {"engine.model": str(tiny_model), "engine.dtype": "bfloat16", "trainer.groups_per_batch": 256}
+    (roomy,) = plans(rltf.configure((), given), 20, 1, 80 * GIB)
+    (tight,) = plans(rltf.configure((), given), 20, 1, 0.6 * GIB)
+    assert roomy.settings == ("engine.parallel=ddp",)
+    assert any(setting.startswith("engine.micro_batch_tokens=") for setting in tight.settings)
+    assert tight.peak < roomy.peak
+    assert roomy.fits(80 * GIB)
+    assert not roomy.fits(roomy.peak)
+    (kept,) = plans(rltf.configure((), given | {"engine.micro_batch_tokens": 9999}), 20, 1, 0.6 * GIB)
+    assert not any("micro_batch" in setting for setting in kept.settings)
+
+
+def test_the_dry_run_plans_for_gpus_that_are_not_here(tiny_model: Path, tmp_path: Path) -> None:
+    small = [*SMALL, f"engine.model={tiny_model}"]
+    done = command("train", *small, "--dry-run", "--gpus", "4", "--gpu-memory", "24", cwd=tmp_path)
+    assert "on each of 4 GPUs of 24 GiB, in bfloat16" in done.stdout
+    assert "torchrun --nproc_per_node 4 -m rltf train ... engine.parallel=ddp" in done.stdout
+    done = command("train", *small, "--dry-run", "--gpus", "1", cwd=tmp_path)
+    assert "the fastest that fits: rltf train ...\n" in done.stdout
+    refused = command("train", *small, "--gpus", "4", cwd=tmp_path, status=2)
+    assert refused.stderr.startswith("rltf: --gpus is for --dry-run")
+    shape = {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "head_dim": 4096}
+    large = with_shape(tiny_model, tmp_path / "large", **shape)
+    done = command("train", *SMALL, f"engine.model={large}", "--dry-run", "--gpus", "8", cwd=tmp_path, status=1)
+    assert "no way fits on 8 GPUs of 80 GiB: the model takes" in " ".join(done.stdout.split())

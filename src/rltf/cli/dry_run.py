@@ -10,6 +10,7 @@ from rich.table import Table
 
 from rltf.cli.ending import fail
 from rltf.cli.inspect import print_left_out
+from rltf.cli.plan import Gpus, print_plan
 from rltf.config import JudgeConfig, RunConfig, TinkerEngineConfig, TorchEngineConfig
 from rltf.config.engines import on_this_machine
 from rltf.config.load import config_to_json
@@ -24,9 +25,11 @@ from rltf.runs.run import check_task
 from rltf.support.errors import UserError
 
 
-def dry_run(config: RunConfig) -> None:
-    """Prints the resolved settings, what can be checked without weights, and what the run will take at most."""
+def dry_run(config: RunConfig, gpus: Gpus | None = None) -> None:
+    """Prints the resolved settings, what can be checked without weights, and what the run will take at most, here and
+    on the GPUs that are asked about."""
     console = Console()
+    given = config
     settled = Settled(config=config, defaults=())
     with suppress(UserError):  # What is wrong with task or model is said below.
         settled = settle(config, build_task(config.task))
@@ -47,6 +50,8 @@ def dry_run(config: RunConfig) -> None:
         checks += _server(console, config, config.engine, sound=sound)
     elif config.engine.path is None:
         checks += _model(console, config, config.engine, prompt_tokens, sound=sound)
+        if gpus is not None:
+            checks.append((str(gpus), print_plan(console, given, gpus, prompt_tokens)))
     for name, complaint in checks:
         line = plain(f"{name}: {complaint}" if complaint else f"{name}: good", "red" if complaint else "green")
         console.print(line, soft_wrap=True)

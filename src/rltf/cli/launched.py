@@ -12,9 +12,9 @@ from rltf.support.launched import is_helper, process_count
 
 
 @contextmanager
-def leading(*, dry: bool) -> Iterator[None]:
+def leading() -> Iterator[None]:
     """Within it, process 0 runs the run. At its end the others are let go."""
-    if process_count() == 1 or dry:
+    if process_count() == 1:
         yield
         return
     # Imported here: torch takes seconds to import.

@@ -86,12 +86,18 @@ def train(
         Path | None, typer.Option(help="Go on with this interrupted run, or with a finished one for more steps.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check the settings and say what they cost.")] = False,
+    gpus: Annotated[int | None, typer.Option(min=1, help="With --dry-run: say what so many GPUs would hold.")] = None,
+    gpu_memory: Annotated[float, typer.Option(min=1.0, help="With --gpus: the memory of each, in GiB.")] = 80.0,
     accept_changed_files: AcceptChangedFiles = False,
 ) -> None:
     """Train a model from text feedback. Without arguments: the built-in model learns Binary Matrix in minutes."""
+    from rltf.cli.plan import Gpus
     from rltf.cli.train import train_command
 
-    train_command(settings or [], run_dir, resume, accept_changed_files=accept_changed_files, dry=dry_run)
+    planned = None if gpus is None else Gpus(count=gpus, memory=gpu_memory)
+    if planned is not None and not dry_run:
+        raise UserError("--gpus is for --dry-run, which plans for them; a launcher starts a process for each")
+    train_command(settings or [], run_dir, resume, accept_changed_files, dry=dry_run, gpus=planned)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from rltf.cli.dry_run import dry_run
 from rltf.cli.ending import StopSignal, fail
 from rltf.cli.inspect import print_left_out
 from rltf.cli.launched import help_out, leading
+from rltf.cli.plan import Gpus
 from rltf.cli.progress import RunProgress
 from rltf.config import RunConfig
 from rltf.config.load import load_config, parse_override, with_absolute_paths
@@ -23,7 +24,13 @@ from rltf.support.launched import is_helper
 
 
 def train_command(
-    settings: list[str], path: Path | None, resume: Path | None, *, accept_changed_files: bool, dry: bool
+    settings: list[str],
+    path: Path | None,
+    resume: Path | None,
+    accept_changed_files: bool,
+    *,
+    dry: bool = False,
+    gpus: Gpus | None = None,
 ) -> None:
     """Starts a run or goes on with one, shows its progress and prints its report; `dry`: only says what it would be.
 
@@ -33,18 +40,16 @@ def train_command(
         if not dry:
             help_out()
         return
-    with leading(dry=dry):
-        _train_command(settings, path, resume, accept_changed_files=accept_changed_files, dry=dry)
-
-
-def _train_command(
-    settings: list[str], path: Path | None, resume: Path | None, *, accept_changed_files: bool, dry: bool
-) -> None:
     if dry:
         if resume is not None:
             raise UserError("--dry-run is for runs that are yet to begin; remove --resume")
-        dry_run(_config(settings))
+        dry_run(_config(settings), gpus)
         return
+    with leading():
+        _run(settings, path, resume, accept_changed_files)
+
+
+def _run(settings: list[str], path: Path | None, resume: Path | None, accept_changed_files: bool) -> None:
     console = Console()
     if accept_changed_files and resume is None:
         raise UserError("--accept-changed-files is for --resume; remove it")

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from rltf.config import RunConfig, TorchEngineConfig
-from rltf.engines.torch.model import first_line, number_format, pick_device, source_of
+from rltf.engines.torch.model import first_line, longest_sequence, number_format, pick_device, source_of
 from rltf.support.errors import UserError
 
 GIB = 2**30
@@ -93,9 +93,8 @@ def token_budget(engine: TorchEngineConfig, described: Any, device: torch.device
     return min(_MOST_CPU_TOKENS, max(_LEAST_TOKENS, fitting))
 
 
-def memory(config: RunConfig, question_tokens: int) -> Memory:
-    """What a run needs at most; raises `UserError` where the model's config cannot be read."""
-    engine = _engine(config)
+def described_model(engine: TorchEngineConfig) -> tuple[Any, Any]:
+    """A model's config, and the model without its weights; raises `UserError` where the config cannot be read."""
     try:
         described = AutoConfig.from_pretrained(source_of(engine.model), trust_remote_code=engine.trust_remote_code)
         with torch.device("meta"):
@@ -105,13 +104,20 @@ def memory(config: RunConfig, question_tokens: int) -> Memory:
     except Exception as error:  # as in loading: every library has its own
         reason = first_line(error)
         raise UserError(f"engine.model={engine.model}: its config cannot be read: {reason}") from error
+    return described, model
+
+
+def memory(config: RunConfig, question_tokens: int) -> Memory:
+    """What a run needs at most; raises `UserError` where the model's config cannot be read."""
+    engine = settings_of(config)
+    described, model = described_model(engine)
     text = described.get_text_config()
     # What a run needs elsewhere is told on a machine without that device too.
     device = pick_device(engine.device) if engine.device == "auto" else torch.device(engine.device)
     width = number_format(engine, device).itemsize
     parameters = sum(p.numel() for p in model.parameters())
     trained = parameters if engine.lora is None else _adapters(model, engine)
-    longest = lengths(config, question_tokens, int(getattr(text, "max_position_embeddings", 1 << 30)))
+    longest = lengths(config, question_tokens, longest_sequence(described))
     # Adapters are kept in float32 whatever the model is; weights in another format have float32 masters.
     masters = trained * 4 if engine.lora is not None or width < 4 else 0
     held = {
@@ -121,7 +127,7 @@ def memory(config: RunConfig, question_tokens: int) -> Memory:
         "optimizer": 2 * trained * 4,
         "sampling": _sampling(config, text, width, longest),
         "training": _training(config, text, width, longest, token_budget(engine, described, device, training=True)),
-        "reference": _copies(config, parameters * width, trained * 4),
+        "reference": policy_copies(config, parameters * width, trained * 4),
     }
     heap = int((_HEAP - 1) * (sum(held.values()) - held["sampling"])) if device.type == "cpu" else 0
     return Memory(parameters=parameters, trained=trained, heap=heap, **held)
@@ -146,24 +152,24 @@ def _weights(model: Any, engine: TorchEngineConfig, width: int) -> int:
     return packed // 2 + packed // 16 + (total - packed) * width  # Half a byte each, and a scale for each 64.
 
 
-def _copies(config: RunConfig, weights: int, averages: int) -> int:
+def policy_copies(config: RunConfig, weights: int, averages: int) -> int:
     """Bytes of weights that stand beside those that are trained."""
     teacher = getattr(getattr(config.objective, "distil", None), "teacher", "current")
     initial = bool(config.objective.kl_coefficient) or teacher == "initial"
-    return weights * (initial and _engine(config).lora is None) + averages * (teacher == "average")
+    return weights * (initial and settings_of(config).lora is None) + averages * (teacher == "average")
 
 
 def _sampling(config: RunConfig, text: Any, width: int, longest: Lengths) -> int:
     rows = config.trainer.groups_per_batch * config.trainer.group_size
     evaluated = (config.evaluation.problems or rows) * config.evaluation.samples
-    rows = min(_engine(config).decode_batch, max(rows, evaluated))
+    rows = min(settings_of(config).decode_batch, max(rows, evaluated))
     cache = rows * longest.total * width * sum(map(_keys_and_values, _layers(text)))
     return cache + rows * int(text.vocab_size) * (width + 4 * _LOGIT_ARRAYS)
 
 
 def _training(config: RunConfig, text: Any, width: int, longest: Lengths, budget: int) -> int:
     """A micro-batch of the longest sequences, in groups that share a prompt, as `packing.micro_batches` fills it."""
-    engine, trainer = _engine(config), config.trainer
+    engine, trainer = settings_of(config), config.trainer
     siblings = min(trainer.group_size, max(1, (budget - longest.prompt) // longest.completion))
     group = longest.prompt + siblings * longest.completion
     if not engine.share_prefixes:
@@ -234,6 +240,7 @@ def _is_target(name: str, targets: str | list[str]) -> bool:
     return last != "lm_head" if targets == "all-linear" else last in targets
 
 
-def _engine(config: RunConfig) -> TorchEngineConfig:
+def settings_of(config: RunConfig) -> TorchEngineConfig:
+    """Those of the engine, which runs on machines that are known."""
     assert isinstance(config.engine, TorchEngineConfig), "of a server's memory nothing is known here"
     return config.engine
