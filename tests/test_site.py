@@ -37,6 +37,8 @@ def test_files_of_the_repository_that_documents_link_to_have_pages(site: Path) -
     python = (site / "python.html").read_text(encoding="utf-8")
     assert 'href="repository/src/rltf/runs/observers.py.html"' in python
     assert "Watches a run." in (site / "repository/src/rltf/runs/observers.py.html").read_text(encoding="utf-8")
+    # A link that shows the name of a document shows its title.
+    assert ">A task of your own</a>). What <code>check</code>" in python
     # A document of the repository leads back to those of docs/, and a folder lists what is in it.
     assert 'href="../which_method.html"' in (site / "repository/index.html").read_text(encoding="utf-8")
     assert 'href="smollm2.toml.html"' in (site / "repository/recipes/index.html").read_text(encoding="utf-8")
