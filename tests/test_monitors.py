@@ -8,9 +8,9 @@ from rltf.rollouts.monitors import PATIENCE, WINDOW, cannot_learn, collapse, lea
 def history(first: list[float], second: list[float] | None = None, malformed: float = 0.0) -> list[dict[str, float]]:
     steps: list[dict[str, float]] = []
     for number, accuracy in enumerate(first):
-        step = {"accuracy/first_turn": accuracy, "rollout/malformed": malformed}
+        step = {"accuracy/first_turn": accuracy, "rollout/malformed": malformed, "rollout/reached_first_turn": 1.0}
         if second is not None:
-            step["accuracy/second_turn"] = second[number]
+            step |= {"accuracy/second_turn": second[number], "rollout/reached_second_turn": 1.0}
         steps.append(step)
     return steps
 
@@ -36,6 +36,16 @@ def test_a_turn_that_nobody_reaches_any_more_has_not_collapsed() -> None:
     for step in steps[25:]:
         del step["accuracy/second_turn"]
     assert collapse(steps) is None
+
+
+def test_the_few_hard_problems_that_are_left_for_second_attempts_are_no_collapse() -> None:
+    steps = history([0.5] * 20 + [0.9] * 20, [0.9] * 25 + [0.3] * 15)
+    for step in steps[20:]:
+        step["rollout/reached_second_turn"] = 0.1
+    assert all(collapse(steps[:n]) is None for n in range(len(steps) + 1))
+    for step in steps[20:]:
+        step["rollout/reached_second_turn"] = 0.5
+    assert collapse(steps) == "accuracy of second attempts has fallen from 90 % to 30 %"
 
 
 def test_attempts_that_are_mostly_malformed_are_an_alarm_at_once() -> None:

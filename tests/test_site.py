@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,8 @@ def test_files_of_the_repository_that_documents_link_to_have_pages(site: Path) -
     python = (site / "python.html").read_text(encoding="utf-8")
     assert 'href="repository/src/rltf/runs/observers.py.html"' in python
     assert "Watches a run." in (site / "repository/src/rltf/runs/observers.py.html").read_text(encoding="utf-8")
+    # A link that shows the name of a document shows its title.
+    assert ">A task of your own</a>). What <code>check</code>" in python
     # A document of the repository leads back to those of docs/, and a folder lists what is in it.
     assert 'href="../which_method.html"' in (site / "repository/index.html").read_text(encoding="utf-8")
     assert 'href="smollm2.toml.html"' in (site / "repository/recipes/index.html").read_text(encoding="utf-8")
@@ -57,6 +60,31 @@ def test_every_link_within_the_site_leads_to_a_page_and_a_place_in_it(site: Path
                 assert anchor[1:] in names[there] | {"", "__skip"}, f"{page.relative_to(site)}: {target}{anchor}"
             links += 1
     assert links > 1000
+
+
+class Tags(HTMLParser):
+    """The names of the tags of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.names.add(tag)
+
+
+def test_no_words_of_a_document_are_taken_for_tags(site: Path) -> None:
+    """As `<answer>` in a sentence would be, and then not be seen."""
+    known = re.findall(
+        r"\w+",
+        "a article aside b blockquote body br button circle code details div em footer form g h1 h2 h3 h4 h5 h6 head "
+        "header hr html img input label li link main meta nav ol p path pre script small span strong style sub summary "
+        "sup svg table tbody td th thead title tr ul",
+    )
+    for page in site.rglob("*.html"):
+        tags = Tags()
+        tags.feed(page.read_text(encoding="utf-8"))
+        assert not sorted(tags.names - set(known)), page
 
 
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:

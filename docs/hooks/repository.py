@@ -2,8 +2,8 @@
 
 A document links to other files as it would on GitHub, by a path from where it stands: `../src/rltf/types.py`. When
 the site is built, each file that such links reach from `docs/` gets a page below `repository/`, notebooks of `docs/`
-get one in their place, and the links lead there. A link to nothing is left as it is, and `mkdocs build --strict`
-refuses it.
+get one in their place, and the links lead there. A link that shows the name of a document (`[tasks.md](tasks.md)`)
+shows its title. A link to nothing is left as it is, and `mkdocs build --strict` refuses it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from mkdocs.structure.pages import Page
 
 FOLDER = "repository"
 _LINK = re.compile(r"(\]\()(?![a-z]+:|#|/)([^)#\s]+)(?=[#)])")
+_NAMED_BY_FILE = re.compile(r"\[[\w./]+\.md(?=\]\((?![a-z]+:|#|/)([^)#\s]+\.md)[#)])")
 _COPIED = (".svg", ".png")
 _LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".jsonl": "json", ".yml": "yaml", "": "bash"}
 # The search finds documents; files of the code are for reading on.
@@ -52,7 +53,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Has the links of a document lead to the pages that `on_files` has made."""
+    """Has the links of a document lead to the pages that `on_files` has made, and show titles for names of files."""
     docs = Path(config.docs_dir)
     uri = page.file.src_uri
     source = _sources.get(uri, docs / uri)
@@ -66,7 +67,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return link[0]
         return link[1] + quote(os.path.relpath(_uri(target, docs), Path(uri).parent))
 
-    return _LINK.sub(there, markdown)
+    def titled(link: re.Match[str]) -> str:
+        target = (folder / link[1]).resolve()
+        text = target.read_text(encoding="utf-8") if target.is_file() else ""
+        return f"[{text[2:].splitlines()[0]}" if text.startswith("# ") else link[0]
+
+    return _LINK.sub(there, _NAMED_BY_FILE.sub(titled, markdown))
 
 
 def _stands_already(path: Path, docs: Path) -> bool:

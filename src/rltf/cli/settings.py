@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 
@@ -77,5 +78,10 @@ def _table(rows: list[Setting]) -> str:
         of = f" ({', '.join(row.of)})" if row.of else ""
         default = f"`{row.default}`" if row.default else ""
         cells = (f"`{row.name}`{of}", row.type, default, row.meaning)
-        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Text in a cell of a table: no end of a cell, and no tag outside of code."""
+    return re.sub(r"(`[^`]*`)|<", lambda found: found[1] or "&lt;", text.replace("|", "\\|"))

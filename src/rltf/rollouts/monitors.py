@@ -13,6 +13,9 @@ WINDOW = 10
 """Steps over which a figure is averaged before it is judged."""
 WORTH_LOSING = 0.25
 """A best accuracy below this share is no skill to lose."""
+FEW = 0.25
+"""Share of the rollouts that reach a turn below which its accuracy is no sign: once first attempts are right, only hard
+problems come to a second one."""
 MOST_BROKEN = 0.5
 """Share of attempts that may be malformed before that is an alarm."""
 PATIENCE = 3
@@ -44,8 +47,8 @@ def alarms(history: Sequence[Mapping[str, float]], gap_tolerance: float) -> dict
 def collapse(history: Sequence[Mapping[str, float]]) -> str | None:
     """What is wrong with the newest steps of a run, in one line; None where nothing is.
 
-    An accuracy that has fallen to less than half of its best, each a mean over `WINDOW` steps, or attempts that are
-    malformed more often than not.
+    An accuracy that has fallen to less than half of its best, each a mean over `WINDOW` steps, in a turn that more than
+    a few rollouts reach; or attempts that are malformed more often than not.
 
     Args:
         history: `metrics.jsonl` so far, oldest first.
@@ -58,7 +61,8 @@ def collapse(history: Sequence[Mapping[str, float]]) -> str | None:
     for name in ("first", "second"):
         accuracy = f"accuracy/{name}_turn"
         values = [step[accuracy] for step in history if accuracy in step]
-        if len(values) < 2 * WINDOW:
+        reached = np.mean([step.get(f"rollout/reached_{name}_turn", 0.0) for step in history[-WINDOW:]])
+        if len(values) < 2 * WINDOW or reached < FEW:
             continue
         means = np.convolve(values, np.ones(WINDOW) / WINDOW, mode="valid")
         best, now = float(means.max()), float(means[-1])

@@ -49,7 +49,7 @@ class SimpleTask:
     family: Family = "general"
     """Which prompt an LLM judge gets: puzzle, maths, writing, code or general."""
     answer_in: str = "tags"
-    """Where the answer stands: between <answer> `tags`, as the `whole` attempt, or on its `last_line`."""
+    """Where the answer stands: between `<answer>` tags (`tags`), as the `whole` attempt, or on its `last_line`."""
     instruction: str = INSTRUCTION
     """What is said behind each question about the form of the answer. Left as it is, it follows `answer_in`."""
     train_size: int = 0
