@@ -1,10 +1,13 @@
-"""The engine `tinker`, against a stand-in for the client of a server. `tests/skyrl` has a real one."""
+"""The engine `tinker`, against a stand-in for the client of a server. `tests/real_skyrl` has a real one."""
 
 from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -58,7 +61,9 @@ def serve(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> Callable[..., tu
         world = World(tiny_model, kind)
         use(monkeypatch, world)
         monkeypatch.setenv("TINKER_API_KEY", KEY)
-        return world, tinker_engine(settings(world, **changes), trainer or optimizer(world), PromptsConfig(), seed=3)
+        engine = tinker_engine(settings(world, **changes), trainer or optimizer(world), PromptsConfig(), seed=3)
+        world.asked.clear()  # What was asked to check the server.
+        return world, engine
 
     return made
 
@@ -150,6 +155,29 @@ def test_the_gradient_at_every_kind_of_server_is_that_of_our_own_loss(
     assert max(g.abs().max() for g in world.gradients[-1].values()) > 1e-3
 
 
+@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize("loss", ["importance_sampling", "ppo", "cispo"])
+def test_a_masked_token_may_be_as_unlikely_as_it_likes(
+    serve: Callable[..., tuple[World, Engine]], kind: str, loss: LossName
+) -> None:
+    world, engine = serve(kind)
+    sample = make_samples(loss)[0]
+    old = np.where(sample.weights == 0, -1000.0, sample.old_logprobs).astype(np.float32)  # type: ignore[arg-type]
+    engine.forward_backward([sample.__class__(**{**fields_of(sample), "old_logprobs": old})], 1.0)
+    engine.optim_step(1e-3)
+    assert all(gradient.isfinite().all() for gradient in world.gradients[-1].values())
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_gradient_that_is_not_finite_takes_no_step(serve: Callable[..., tuple[World, Engine]], kind: str) -> None:
+    world, engine = serve(kind)
+    sample = make_samples("importance_sampling")[0]
+    unlikely = np.full(3, -3000.0, np.float32)
+    with pytest.raises(UserError, match=r"the gradient of a sample of .* is not finite; the weights are untouched"):
+        engine.forward_backward([sample.__class__(**{**fields_of(sample), "old_logprobs": unlikely})], 1.0)
+    assert "optim_step" not in [what for what, _ in world.asked]
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_derivative_is_that_of_finite_differences(loss: LossName) -> None:
     sample = make_samples(loss)[2]
@@ -218,6 +246,16 @@ def test_the_service_gets_losses_by_name_and_other_servers_the_gradient(
             assert sent == ["forward", "forward_backward importance_sampling"]
             (datum,) = {id(d): d for what, data in world.asked if "importance" in what for d in data[:1]}.values()
             assert datum.loss_fn_inputs["weights"].data == [1.0] * len(datum.loss_fn_inputs["target_tokens"].data)
+
+
+def test_notes_say_what_a_server_does_its_own_way(serve: Callable[..., tuple[World, Engine]]) -> None:
+    for kind, decay, words in (("skyrl_jax", 0.1, "adapters of all who train"), ("skyrl_train", 0.0, "betas")):
+        _, engine = serve(kind, TrainerConfig(max_grad_norm=None, weight_decay=decay))
+        assert any(words in line for line in engine.notes)
+        _, engine = serve(kind)
+        assert any(words in line for line in engine.notes) == (kind == "skyrl_train")
+    _, engine = serve("hosted", TrainerConfig(weight_decay=0.1))
+    assert len(engine.notes) == 2
 
 
 @pytest.mark.parametrize("kind", SERVERS)
@@ -431,6 +469,34 @@ def test_a_model_that_the_server_does_not_have_is_refused(monkeypatch: pytest.Mo
         tinker_engine(settings(world), optimizer(world))
 
 
+@pytest.mark.parametrize(("kind", "said"), [("skyrl_train", "skyrl_jax"), ("skyrl_jax", "skyrl_train")])
+def test_a_server_that_divides_otherwise_than_its_dialect_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tiny_model: Path, kind: str, said: str
+) -> None:
+    world = World(tiny_model, kind)
+    use(monkeypatch, world)
+    takes = "sums" if kind == "skyrl_train" else "means"
+    with pytest.raises(
+        UserError, match=rf"engine.dialect={said}: this server takes {takes} .*set engine.dialect to .*{kind}"
+    ):
+        tinker_engine(settings(world, dialect=said), optimizer(world))
+
+
+def test_the_check_of_a_server_leaves_nothing_behind(
+    serve: Callable[..., tuple[World, Engine]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, checked = serve()
+    monkeypatch.setattr("rltf.engines.tinker.learner.check_reduction", lambda *given: None)
+    use(monkeypatch, world)
+    plain = tinker_engine(settings(world), optimizer(world), PromptsConfig(), seed=3)
+    for engine in (checked, plain):
+        for step in range(2):
+            engine.forward_backward(make_samples(seed=step), 4.0)
+            engine.optim_step(1e-2)
+    query = [Query(prompt_tokens=PROMPTS[0], completion_tokens=(7, 8, 9))]
+    np.testing.assert_array_equal(checked.answer(query)[0].logprobs_T, plain.answer(query)[0].logprobs_T)
+
+
 def test_the_tokenizer_may_lie_elsewhere(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
     world = World(tiny_model, names=("a-name-of-the-server",))
     use(monkeypatch, world)
@@ -634,3 +700,10 @@ def test_limits_speak_of_the_server_too(serve: Callable[..., tuple[World, Engine
     local = engine.learner._local  # type: ignore[attr-defined]
     assert local.limits(100) == Limits(vocabulary=local.vocabulary, tokens=100)
     assert local.limits(None).tokens == 2048
+
+
+@pytest.mark.skipif("RLTF_SKYRL" not in os.environ, reason="RLTF_SKYRL names no environment with SkyRL (2.2 GB)")
+def test_against_a_real_server() -> None:
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, "-m", "tests.real_skyrl", os.environ["RLTF_SKYRL"]], cwd=root, check=False)
+    assert done.returncode == 0

@@ -1,7 +1,7 @@
 """What differs between servers of the Tinker API. Nothing here imports the SDK or torch.
 
-Read off the sources of SkyRL 0.3.0 and the documents of the service; `tests/skyrl` holds `skyrl_jax` against a real
-server. `docs/tinker.md` has the table.
+Read off the sources of SkyRL 0.3.0 and of the SDK; `tests/real_skyrl` holds `skyrl_jax` against a real server.
+`docs/tinker.md` has the table.
 """
 
 from __future__ import annotations
@@ -31,14 +31,22 @@ class Dialect:
     """Whether it scales a gradient down to `trainer.max_grad_norm`."""
     adam: bool
     """Whether it takes AdamW's settings with each step; else they are those that it was started with."""
+    shared_decay: bool
+    """Whether the weight decay of one who trains there shrinks the adapters of all (found in SkyRL 0.3.0)."""
     kinds: bool
     """Whether the name of saved weights has their kind before it where it hands them out: `sampler_weights/name`."""
 
 
 DIALECTS: Mapping[Server, Dialect] = {
-    "hosted": Dialect(reduction="sum", named_losses=True, masks=False, clips=True, adam=True, kinds=True),
-    "skyrl_jax": Dialect(reduction="mean", named_losses=False, masks=True, clips=False, adam=True, kinds=False),
-    "skyrl_train": Dialect(reduction="sum", named_losses=False, masks=True, clips=False, adam=False, kinds=False),
+    "hosted": Dialect(
+        reduction="sum", named_losses=True, masks=False, clips=True, adam=True, shared_decay=False, kinds=True
+    ),
+    "skyrl_jax": Dialect(
+        reduction="mean", named_losses=False, masks=True, clips=False, adam=True, shared_decay=True, kinds=False
+    ),
+    "skyrl_train": Dialect(
+        reduction="sum", named_losses=False, masks=True, clips=False, adam=False, shared_decay=False, kinds=False
+    ),
 }
 
 

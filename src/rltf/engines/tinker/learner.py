@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,11 +19,13 @@ from rltf.engines.tinker.dialects import DIALECTS, check_optimizer
 from rltf.engines.tinker.export import export_adapters
 from rltf.engines.tinker.gradients import Float64Array, advantages, loss_and_gradient
 from rltf.engines.tinker.local import load_local
+from rltf.engines.tinker.probe import check_reduction, grad_norm
 from rltf.engines.tinker.requests import check_sample, completion_logprobs, data
 from rltf.support.errors import UserError
 from rltf.support.seeds import derive_seed
-from rltf.types import RATIO_LOSSES, Answer, FloatArray, Query, TrainingSample
+from rltf.types import Answer, FloatArray, Message, Query, TrainingSample
 
+Scorer: TypeAlias = Callable[[Sequence[TokenSequence]], list[FloatArray]]
 STATE = "tinker.json"
 """In a checkpoint or an export: what the server keeps, and where."""
 _EPSILON = 1e-8
@@ -32,9 +34,8 @@ _EPSILON = 1e-8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pending:
-    """A sequence whose gradient is to be sent before the next optimiser step."""
+    """What is to be sent of a sequence before the next optimiser step."""
 
-    sequence: TokenSequence
     logprobs_T: FloatArray
     gradient_T: Float64Array
 
@@ -66,8 +67,12 @@ class TinkerLearner:
                 train_unembed=False,
             ),
         )
+        ends = TokenSequence(
+            prompt=self.renderer.prompt([Message(role="user", content="?")]), completion=self.renderer.stop_tokens[:1]
+        )
+        check_reduction(config, self.connection, self._client, ends)
         self._initial: Any = None
-        self._pending: list[_Pending] = []
+        self._pending: dict[TokenSequence, _Pending] = {}
         self._sent = False
         self._saved = 0
 
@@ -76,6 +81,11 @@ class TinkerLearner:
             "engine.name=tinker is not exact: seeds go along with what is asked, but the server decides what it draws",
             "policy/entropy is an estimate: minus the mean log-probability of the tokens that were sampled",
         ]
+        if self._dialect.shared_decay and self._optimizer.weight_decay:
+            notes.append(
+                f"trainer.weight_decay={self._optimizer.weight_decay:g}: with engine.dialect={self._config.server} it "
+                "shrinks the adapters of all who train at that server; have it for yourself"
+            )
         if not self._dialect.adam:
             notes.append(
                 f"engine.dialect={self._config.server}: betas, weight decay and clipping are those that the server was "
@@ -96,10 +106,9 @@ class TinkerLearner:
         answers: dict[int, Answer] = {}
         for policy in sorted({query.policy for query in queries}):
             asked = [i for i, query in enumerate(queries) if query.policy == policy]
-            sequences, places = unique([_sequence(queries[i]) for i in asked])
             score = self._current_logprobs if policy == "current" else self._initial_logprobs
-            for logprobs_T, members in zip(score(sequences), places, strict=True):
-                answers |= {asked[place]: Answer(logprobs_T=logprobs_T.copy()) for place in members}
+            scored = self._each(score, [queries[i] for i in asked])
+            answers |= {i: Answer(logprobs_T=logprobs_T.copy()) for i, logprobs_T in zip(asked, scored, strict=True)}
         return [answers[i] for i in range(len(queries))]
 
     def _current_logprobs(self, sequences: Sequence[TokenSequence]) -> list[FloatArray]:
@@ -146,10 +155,19 @@ class TinkerLearner:
         for sample in samples:
             check_sample(sample)
         read = [sample for sample in samples if sample.weights.any()]
-        logprobs = (self._named if self._dialect.named_losses else self._exact)(read, normalizer)
+        named = self._dialect.named_losses
+        logprobs = self._named(read, normalizer) if named else self._each(self._current_logprobs, read)
         totals: dict[str, float] = defaultdict(float)
         for sample, logprobs_T in zip(read, logprobs, strict=True):
-            totals[f"loss/{sample.component}"] += loss_and_gradient(sample, logprobs_T)[0] / normalizer
+            loss, gradient_T = loss_and_gradient(sample, logprobs_T)
+            if not np.isfinite(gradient_T).all():
+                raise UserError(
+                    f"the gradient of a sample of {sample.component!r} is not finite; the weights are untouched: lower "
+                    "trainer.learning_rate, or clip the ratio if objective.sd.ratio=full"
+                )
+            if not named:
+                self._hold(_sequence(sample), logprobs_T, gradient_T / normalizer)
+            totals[f"loss/{sample.component}"] += loss / normalizer
             if sample.sampling_logprobs is not None:
                 totals["tokens sampled"] += len(logprobs_T)
                 totals["entropy"] -= float(logprobs_T.sum())
@@ -163,19 +181,20 @@ class TinkerLearner:
                 metrics[f"policy/{name}"] = totals[name] / totals["tokens sampled"]
         return metrics
 
-    def _exact(self, samples: Sequence[TrainingSample], normalizer: float) -> list[FloatArray]:
-        """Log-probabilities of the samples' tokens; their gradient waits for the optimiser step.
+    def _hold(self, sequence: TokenSequence, logprobs_T: FloatArray, gradient_T: Float64Array) -> None:
+        """Keeps a gradient for the optimiser step: a server that takes means divides by how many sequences there are,
+        which is known only then."""
+        held = self._pending.get(sequence)
+        total_T = gradient_T if held is None else held.gradient_T + gradient_T
+        self._pending[sequence] = _Pending(logprobs_T=logprobs_T, gradient_T=total_T)
 
-        A server that takes means divides by the number of sequences, which is known only then.
-        """
-        sequences, places = unique([_sequence(sample) for sample in samples])
-        found = self._current_logprobs(sequences)
-        by_sample: dict[int, FloatArray] = {}
-        for sequence, members, logprobs_T in zip(sequences, places, found, strict=True):
-            gradient_T = np.sum([loss_and_gradient(samples[i], logprobs_T)[1] for i in members], axis=0) / normalizer
-            self._pending.append(_Pending(sequence=sequence, logprobs_T=logprobs_T, gradient_T=gradient_T))
-            by_sample |= dict.fromkeys(members, logprobs_T)
-        return [by_sample[i] for i in range(len(samples))]
+    def _each(self, score: Scorer, of: Sequence[TrainingSample] | Sequence[Query]) -> list[FloatArray]:
+        """Log-probabilities of completions; those that are asked for several times are scored once."""
+        sequences, places = unique([_sequence(each) for each in of])
+        found: dict[int, FloatArray] = {}
+        for logprobs_T, members in zip(score(sequences), places, strict=True):
+            found |= dict.fromkeys(members, logprobs_T)
+        return [found[i] for i in range(len(of))]
 
     def _named(self, samples: Sequence[TrainingSample], normalizer: float) -> list[FloatArray]:
         """Log-probabilities of the samples' tokens, which the server trains by losses of its own."""
@@ -188,8 +207,10 @@ class TinkerLearner:
             for sample in (samples[i] for i in members):
                 weights_T = sample.weights / normalizer
                 named: dict[str, Any] = {"weights": weights_T}
-                if loss in RATIO_LOSSES:
-                    named = {"logprobs": sample.old_logprobs, "advantages": weights_T}
+                if sample.old_logprobs is not None:
+                    # Where a token is masked, a ratio may be infinite, and times 0 it would be no number.
+                    old_T = np.where(sample.weights == 0, 0.0, sample.old_logprobs)
+                    named = {"logprobs": old_T, "advantages": weights_T}
                 rows.append(self._data(_sequence(sample), **named))
             bounds = {"clip_low_threshold": clip[0], "clip_high_threshold": clip[1]}
             config = bounds if loss in ("ppo", "cispo") else None
@@ -204,7 +225,7 @@ class TinkerLearner:
     def optim_step(self, learning_rate: float) -> Mapping[str, float]:
         """Sends the gradients that wait, and has the server take one step."""
         metrics = {"optim/learning_rate": learning_rate}
-        pending, self._pending = self._pending, []
+        pending, self._pending = self._pending, {}
         if not pending and not self._sent:
             # Nothing had a weight. A step would move the weights by what the optimiser remembers.
             self.version += 1
@@ -212,7 +233,7 @@ class TinkerLearner:
         self._sent = False
         sent = None
         if pending:
-            rows = [self._gradient(waiting, len(pending)) for waiting in pending]
+            rows = [self._gradient(sequence, held, len(pending)) for sequence, held in pending.items()]
             sent = self._client.forward_backward(rows, "importance_sampling")
         optimizer = self._optimizer
         step = self._client.optim_step(
@@ -227,21 +248,19 @@ class TinkerLearner:
         )
         if sent is not None:
             self.connection.wait("train", sent)
-        told = self.connection.wait("take an optimiser step", step).metrics or {}
+        norm = grad_norm(self.connection.wait("take an optimiser step", step))
         self.version += 1
-        norms = [value for name, value in told.items() if name.endswith("grad_norm")]
-        if norms and not norms[0] < float("inf"):
+        if norm is not None and not norm < float("inf"):
             raise UserError(
-                f"the gradient's norm was {norms[0]} at optimiser step {self.version}, and the server's weights are "
+                f"the gradient's norm was {norm} at optimiser step {self.version}, and the server's weights are "
                 "spoiled: resume the run, which goes on from its newest checkpoint, with a lower trainer.learning_rate"
             )
-        return metrics | ({"optim/grad_norm": norms[0]} if norms else {})
+        return metrics | ({} if norm is None else {"optim/grad_norm": norm})
 
-    def _gradient(self, pending: _Pending, sequences: int) -> Any:
-        sequence = pending.sequence
+    def _gradient(self, sequence: TokenSequence, held: _Pending, sequences: int) -> Any:
         targets = len(sequence.prompt) + len(sequence.completion) - 1
-        sent_T = advantages(pending.gradient_T, self._dialect.reduction, targets=targets, sequences=sequences)
-        row = self._data(sequence, logprobs=pending.logprobs_T, advantages=sent_T)
+        sent_T = advantages(held.gradient_T, self._dialect.reduction, targets=targets, sequences=sequences)
+        row = self._data(sequence, logprobs=held.logprobs_T, advantages=sent_T)
         if self._dialect.masks:
             row.loss_fn_inputs["weights"] = self._data(sequence).loss_fn_inputs["weights"]
         return row
@@ -269,7 +288,7 @@ class TinkerLearner:
         if not same:
             raise UserError(f"{path}: its weights are of another model or of other adapters than engine.* names")
         self.connection.wait(f"load the state {saved}", self._client.load_state_with_optimizer(saved))
-        self.version, self._pending, self._sent = version, [], False
+        self.version, self._pending, self._sent = version, {}, False
 
     def export(self, path: Path) -> None:
         """Writes the tokenizer, where the server keeps the trained weights, and the adapters, if it hands them out.

@@ -1,6 +1,6 @@
 """Starts SkyRL's server of the Tinker API on loopback, by the interpreter of an environment that has it.
 
-    python tests/skyrl/server.py --base-model DIR --port P --host 127.0.0.1 ...     SkyRL's own flags
+    python tests/real_skyrl/server.py --base-model DIR --port P --host 127.0.0.1 ...     SkyRL's own flags
 
 The stock start, `python -m skyrl.tinker.api`, fails without `uv`, and on Python 3.11: pydantic takes no
 `typing.TypedDict` there. Nothing of rltf is imported.
