@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rltf.support.errors import UserError
@@ -21,6 +22,7 @@ _ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
 }
 _GRACE_SECONDS = 20
+_MOMENT_SECONDS = 3
 _SHOWN = 300
 
 
@@ -51,8 +53,15 @@ class Server:
     def state(self) -> str | None:
         """How it ended, in one line; None while it runs."""
         status = self._process.poll()
-        if status is None:
-            return None
+        return None if status is None else self._ending(status)
+
+    def ending(self) -> str | None:
+        """The same where something has just failed: a process that is killed takes a moment to be gone."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_MOMENT_SECONDS)
+        return self.state()
+
+    def _ending(self, status: int) -> str:
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         return f"{how} (see {self._log}){self._last_words()}"
 
