@@ -80,8 +80,11 @@ def test_a_usual_beginning_gives_no_alarm() -> None:
 def test_attempts_that_are_all_cut_are_an_alarm_at_the_first_step() -> None:
     assert cannot_learn([step(rollout__truncated=0.9)]) is None
     reason = cannot_learn([step(rollout__truncated=1.0)])
+    assert reason == "every attempt was cut at the token limit: raise rollout.max_new_tokens"
+    # Where attempts fitted before, the limit is not to blame.
+    reason = cannot_learn([step(rollout__truncated=0.02), step(rollout__truncated=1.0)])
     assert reason is not None
-    assert "rollout.max_new_tokens" in reason
+    assert "2 % were before: the policy no longer ends its answers; lower trainer.learning_rate" in reason
 
 
 def test_steps_without_a_sample_are_an_alarm_unless_all_is_learned() -> None:

@@ -302,9 +302,12 @@ def test_the_words_say_what_was_learned_and_no_more() -> None:
 
 
 def test_the_words_say_why_a_run_collapsed() -> None:
-    rows = [metrics(step, accuracy__first_turn=0.8, policy__entropy=0.5) for step in range(1, 21)]
+    # The gap of a run in float32: rounding alone, whatever multiple of the usual it is.
+    usual = {"accuracy__first_turn": 0.8, "policy__entropy": 0.5, "policy__sampler_gap": 4e-7}
+    broken = {"accuracy__first_turn": 0.1, "policy__entropy": 4.0, "policy__sampler_gap": 8e-7}
+    rows = [metrics(step, **usual, optim__learning_rate=0.001) for step in range(1, 21)]
     rows += [
-        metrics(step, accuracy__first_turn=0.1, policy__entropy=4.0, rollout__malformed=0.9, alarm__collapse=step > 25)
+        metrics(step, **broken, optim__learning_rate=0.02, rollout__malformed=0.9, alarm__collapse=step > 25)
         for step in range(21, 31)
     ]
     alarms = [{"step": 26, "until": 30, "reason": "accuracy of first attempts has fallen from 80 % to 38 %"}]
@@ -313,6 +316,8 @@ def test_the_words_say_why_a_run_collapsed() -> None:
     assert "From the best stretch (steps 1 to 3) to the alarm" in words
     assert "attempts without a readable answer 0% to 90%" in words
     assert "entropy 0.5 to 4" in words
+    assert "learning rate 0.001 to 0.02" in words
+    assert "gap" not in words
 
 
 def test_the_words_say_where_feedback_helped_and_where_not() -> None:

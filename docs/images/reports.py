@@ -10,6 +10,7 @@ import base64
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,11 +40,11 @@ class Picture:
     """The element at whose end it ends."""
     marks: tuple[tuple[str, str], ...] = ()
     """What gets the numbers 1, 2, ...: the first element of this selector that holds this text."""
-    opened: str = ""
-    """Which of the sentences in words has its rollouts shown first."""
+    search: str = ""
+    """Of late rollouts that were wrong twice, the first that holds this text is shown."""
 
 
-FINDING, CARD, ROW, TURN = "#findings li", ".card h3", "#helped tr", "#viewer .turn h3"
+FINDING, CARD, ROW, TURN = "#findings li", ".card h3", "#helped td:first-child", "#viewer .turn h3"
 PICTURES = (
     Picture(
         "report_learned",
@@ -57,7 +58,7 @@ PICTURES = (
         "learned",
         "#helped .grid",
         "#helped .grid .card",
-        ((ROW, "1 of 16"), (ROW, "7 of 16"), (ROW, "attempt was cut")),
+        ((ROW, "1 of 16"), (ROW, "7 of 16"), (ROW, "Your previous answer was cut")),
     ),
     Picture(
         "report_misled",
@@ -70,9 +71,9 @@ PICTURES = (
         "report_misled_rollout",
         "misled",
         "#viewer .turn",
-        "#viewer .turn:nth-last-of-type(1)",
+        "#viewer .turn:has(~ details:last-child):nth-last-of-type(1)",
         ((TURN, "First attempt"), (TURN, "Feedback"), (TURN, "Second attempt")),
-        opened="siblings",
+        search="1 of 16 cells are wrong",
     ),
     Picture("report_collapsed", "collapsed", "#findings", "#findings", ((FINDING, "Alarm"),)),
     Picture(
@@ -82,8 +83,8 @@ PICTURES = (
         "#health",
         (
             (CARD, "Learning rate"),
-            (CARD, "Gap between"),
             (CARD, "Entropy"),
+            (CARD, "Mean reward"),
             (CARD, "Tokens of a first"),
             (CARD, "trained nothing"),
         ),
@@ -93,18 +94,31 @@ _FIND = """
 const find = (selector, text) => [...document.querySelectorAll(selector)].find(each => each.textContent.includes(text))
 """
 _MARK = """
-const place = find(arguments[0], arguments[1]).getBoundingClientRect()
+const text = document.createRange()
+text.selectNodeContents(find(arguments[0], arguments[1]))
+const place = text.getBoundingClientRect()
 const badge = document.createElement("b")
 badge.textContent = arguments[2]
-badge.style = `position:absolute; z-index:9; left:${place.left + scrollX - 13}px; top:${place.top + scrollY - 5}px;
+const left = Math.min(place.right + 8, innerWidth - 60) + scrollX
+badge.style = `position:absolute; z-index:9; left:${left}px; top:${place.top + scrollY - 3}px;
   width:26px; height:26px; border-radius:50%; background:#8a1a6b; color:#fff; font:700 16px/26px sans-serif;
   text-align:center`
 document.body.append(badge)
 """
+_SEARCH = """
+const set = (field, value) => {
+  field.value = value
+  field.dispatchEvent(new Event("input", {bubbles: true}))
+  field.dispatchEvent(new Event("change", {bubbles: true}))
+}
+set(document.querySelector("#f-outcome"), "wrong")
+set(document.querySelector("#f-from"), "40")
+set(document.querySelector("#f-text"), arguments[0])
+"""
 _BOX = """
 const [first, last] = [arguments[0], arguments[1]].map(each => document.querySelector(each).getBoundingClientRect())
-const height = last.bottom - first.top + 16
-return {x: first.left + scrollX - 14, y: first.top + scrollY - 8, width: first.width + 28, height}
+const [left, right] = [Math.min(first.left, last.left) - 14, Math.max(first.right, last.right) + 14]
+return {x: left + scrollX, y: first.top + scrollY - 8, width: right - left, height: last.bottom - first.top + 16}
 """
 
 
@@ -130,18 +144,18 @@ def main(folder: Path) -> None:
 
 def draw(browser: webdriver.Chrome, picture: Picture, page: Path) -> None:
     """One picture, as a PNG file beside this one."""
-    size = {"width": 1100, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    # So high that nothing scrolls, and nothing moves when the picture is taken.
+    size = {"width": 1100, "height": 9000, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.get(page.resolve().as_uri())
     WebDriverWait(browser, 30).until(lambda _: browser.execute_script("return !!document.querySelector('.turn')"))
-    if picture.opened:
-        browser.execute_script(
-            _FIND + "find('#findings li', arguments[0]).querySelector('button').click()", picture.opened
-        )
+    if picture.search:
+        browser.execute_script(_SEARCH, picture.search)
+        time.sleep(1)  # the page waits for more to be typed
     for number, (selector, text) in enumerate(picture.marks, start=1):
         browser.execute_script(_FIND + _MARK, selector, text, str(number))
     clip = {**browser.execute_script(_BOX, picture.first, picture.last), "scale": 1}
-    taken = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+    taken = browser.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip})
     (Path(__file__).parent / f"{picture.name}.png").write_bytes(base64.b64decode(taken["data"]))
 
 

@@ -20,14 +20,16 @@ _STRETCH = 3
 _FEWEST = 30
 """Attempts under which a share of them says little."""
 _SIGNS = {
-    "accuracy/first_turn": ("first attempts right", "{:.0%}"),
-    "rollout/malformed": ("attempts without a readable answer", "{:.0%}"),
-    "rollout/truncated": ("attempts cut at the token limit", "{:.0%}"),
-    "length/first_turn": ("tokens of a first attempt", "{:.0f}"),
-    "policy/entropy": ("entropy", "{:.2g}"),
-    "optim/grad_norm": ("norm of the gradient", "{:.2g}"),
-    "policy/sampler_gap": ("gap between sampler and trainer", "{:.2g}"),
+    "accuracy/first_turn": ("first attempts right", "{:.0%}", 0.01),
+    "rollout/malformed": ("attempts without a readable answer", "{:.0%}", 0.01),
+    "rollout/truncated": ("attempts cut at the token limit", "{:.0%}", 0.01),
+    "length/first_turn": ("tokens of a first attempt", "{:.0f}", 1.0),
+    "policy/entropy": ("entropy", "{:.2g}", 0.02),
+    "optim/grad_norm": ("norm of the gradient", "{:.2g}", 0.1),
+    "policy/sampler_gap": ("gap between sampler and trainer", "{:.2g}", 0.01),
+    "optim/learning_rate": ("learning rate", "{:.2g}", 0.0),
 }
+"""What is told of an alarm: meaning and form of a metric, and from which difference on it has moved."""
 
 
 def findings(
@@ -95,10 +97,12 @@ def _collapse(metrics: Sequence[Mapping[str, float]], alarms: Sequence[Mapping[s
     best = int(np.argmax(means))
     then, now = metrics[best : best + width], metrics[end - width : end]
     moved = []
-    for name, (meaning, form) in _SIGNS.items():
+    for name, (meaning, form, least) in _SIGNS.items():
         pair = [[row[name] for row in rows if name in row] for rows in (then, now)]
         if all(pair):
             was, is_ = (float(np.mean(values)) for values in pair)
+            if abs(is_ - was) <= least:
+                continue
             moved.append(f"{meaning} {form.format(was)} to {form.format(is_)}")
     more = f" {len(alarms)} alarms in all." if len(alarms) > 1 else ""
     text = f"Alarm at step {alarm['step']}: {alarm['reason']}.{more}"

@@ -82,7 +82,13 @@ def cannot_learn(history: Sequence[Mapping[str, float]]) -> str | None:
     """
     now = history[-1]
     if now["rollout/truncated"] == 1.0:
-        return "every attempt was cut at the token limit: raise rollout.max_new_tokens, unless attempts fitted before"
+        before = min(step["rollout/truncated"] for step in history)
+        if before < MOST_BROKEN:
+            return (
+                f"every attempt was cut at the token limit, {100 * before:.0f} % were before: the policy no longer "
+                f"ends its answers; lower {_RATE}, or go on from an earlier model"
+            )
+        return "every attempt was cut at the token limit: raise rollout.max_new_tokens"
     recent = history[-PATIENCE:]
     if len(recent) == PATIENCE and all(_left_to_learn(step) and not step["samples/total"] for step in recent):
         if all(step["samples/too_long"] for step in recent):

@@ -125,6 +125,7 @@ function lineChart({ title, note, xLabel, series, share = false, marks = [], hei
     u.ctx.strokeStyle = u.ctx.fillStyle = colour("bad");
     u.ctx.lineWidth = 1.5 * devicePixelRatio;
     u.ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
+    let written = -Infinity;
     for (const { x, label } of marks) {
       const px = u.valToPos(x, "x", true), { top, height: tall, left, width } = u.bbox;
       if (px < left || px > left + width) continue;
@@ -133,6 +134,9 @@ function lineChart({ title, note, xLabel, series, share = false, marks = [], hei
       u.ctx.moveTo(px, top);
       u.ctx.lineTo(px, top + tall);
       u.ctx.stroke();
+      // One word where two lines stand near each other.
+      if (px - written < 50 * devicePixelRatio) continue;
+      written = px;
       u.ctx.textAlign = px > left + width / 2 ? "right" : "left";
       u.ctx.fillText(label, px + (px > left + width / 2 ? -5 : 5) * devicePixelRatio, top + 13 * devicePixelRatio);
     }
