@@ -173,9 +173,12 @@ def test_processes_that_cannot_share_a_run_do_not_each_train_one(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     own = rltf.configure((), {"engine.path": f"{tmp_path}/mine.py:make"})
-    done = command("train", f"engine.path={tmp_path}/mine.py:make", "--run-dir", "run", cwd=tmp_path, status=2)
-    assert "an engine of your own cannot share" in done.stderr
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    done = command("train", "--run-dir", "run", cwd=tmp_path, status=2)
+    assert done.stderr.startswith("rltf: WORLD_SIZE=2 says that 2 processes were started, but not where they meet")
     assert done.stderr.count("\n") == 1
+    with pytest.raises(rltf.UserError, match="an engine of your own cannot share"):
+        rltf.Run.begin(own, tmp_path / "run")
     refused = command("eval", str(tiny_model), cwd=tmp_path, status=2)
     assert refused.stderr == "rltf: rltf eval: 2 processes were started, which share `rltf train` alone: start one\n"
     monkeypatch.setenv("RANK", "1")

@@ -13,21 +13,20 @@ from rltf.support.launched import is_helper, process_count
 
 @contextmanager
 def leading() -> Iterator[None]:
-    """Within it, process 0 runs the run. At its end the others are let go."""
+    """Within it, process 0 runs the run. The others are joined before anything else, so that they wait in peace while a
+    data set is fetched; at the end they are let go."""
     if process_count() == 1:
         yield
         return
     # Imported here: torch takes seconds to import.
     from rltf.engines.torch.several import dismiss
-    from rltf.engines.torch.team import has_joined
+    from rltf.engines.torch.team import team
 
+    team()
     try:
         yield
-    except BaseException:
-        if has_joined():  # Otherwise the launcher ends them.
-            dismiss()
-        raise
-    dismiss()
+    finally:
+        dismiss()
 
 
 def refuse_other_command(name: str) -> NoReturn:

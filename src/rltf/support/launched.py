@@ -20,6 +20,11 @@ def process_index() -> int:
     return _number("RANK", 0)
 
 
+def meeting_place() -> str | None:
+    """Where they find each other; None where only their number is known, which a scheduler may have set."""
+    return os.environ.get("MASTER_ADDR")
+
+
 def is_helper() -> bool:
     """Whether this process does what process 0 says."""
     return process_count() > 1 and process_index() > 0

@@ -80,7 +80,7 @@ def help_out() -> None:
 
 
 def dismiss() -> None:
-    """Process 0 lets the others go, whether or not it ever needed them. Where a call was left half-way, they end when
+    """Process 0 lets the others go, whether or not it needed them. Where a call was left half-way, they end when
     this process does."""
     with suppress(ProcessLost):
         team().say(None)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from rltf.support.errors import UserError
-from rltf.support.launched import local_process_count, process_count
+from rltf.support.launched import local_process_count, meeting_place, process_count
 
 _PATIENCE = timedelta(days=30)
 """How long a process waits for what another has to say."""
@@ -30,13 +30,18 @@ class Team:
 
     def __init__(self) -> None:
         """Joins the others; every process that was launched does."""
+        if meeting_place() is None:
+            raise UserError(
+                f"WORLD_SIZE={process_count()} says that {process_count()} processes were started, but not where they "
+                "meet (MASTER_ADDR): start them with torchrun or accelerate launch, or unset WORLD_SIZE"
+            )
         from accelerate import PartialState
 
         cuda = torch.cuda.is_available()
         if cuda and local_process_count() > torch.cuda.device_count():
             raise UserError(
                 f"{local_process_count()} processes were started on a machine with {torch.cuda.device_count()} GPUs: "
-                "start one for each"
+                "start one for each, or hide them (CUDA_VISIBLE_DEVICES=)"
             )
         # Tensors of either device may travel: a run may be on the CPU of a machine with GPUs.
         settings: dict[str, Any] = {"backend": "cuda:nccl,cpu:gloo"} if cuda else {}
@@ -90,11 +95,6 @@ class Team:
 def team() -> Team:
     """The processes of this run; joined when it is first called."""
     return Team()
-
-
-def has_joined() -> bool:
-    """Whether this process has joined the others."""
-    return team.cache_info().currsize > 0
 
 
 def is_lost(error: BaseException) -> bool:
