@@ -647,6 +647,17 @@ def test_name_says_which_engine(tiny_model: Path, monkeypatch: pytest.MonkeyPatc
     assert world.opened
 
 
+def test_a_base_model_at_a_server_is_evaluated(terse_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(terse_model, "skyrl_jax")
+    use(monkeypatch, world)
+    config = run_settings(world).model_dump(mode="json")
+    named = {"engine.name": "tinker", "engine.base_url": "http://127.0.0.1:9", "engine.dialect": "skyrl_jax"}
+    small = {"evaluation.samples": 1, "evaluation.problems": 3, "rollout.max_new_tokens": 8}
+    found = rltf.evaluate(str(terse_model), {**named, **small}, task=config["task"]["name"])
+    assert found.problems == 3
+    assert len([what for what, _ in world.asked if what == "sample"]) >= 3
+
+
 def test_a_server_that_does_not_clip_settles_the_clip(tiny_model: Path) -> None:
     for kind, expected in (("hosted", 1.0), ("skyrl_jax", None), ("skyrl_train", None)):
         config = run_settings(World(tiny_model, kind))
