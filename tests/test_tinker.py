@@ -80,7 +80,7 @@ def from_disk(url: str, timeout: float) -> io.BytesIO:
 
 
 def client(engine: Any) -> Training:
-    made: Training = engine.learner._client
+    made: Training = engine.learner._adapters
     return made
 
 
@@ -469,7 +469,7 @@ def test_a_model_that_the_server_does_not_have_is_refused(monkeypatch: pytest.Mo
         tinker_engine(settings(world), optimizer(world))
 
 
-@pytest.mark.parametrize(("kind", "said"), [("skyrl_train", "skyrl_jax"), ("skyrl_jax", "skyrl_train")])
+@pytest.mark.parametrize(("kind", "said"), [("skyrl_train", "skyrl_jax"), ("skyrl_jax", "hosted")])
 def test_a_server_that_divides_otherwise_than_its_dialect_is_refused(
     monkeypatch: pytest.MonkeyPatch, tiny_model: Path, kind: str, said: str
 ) -> None:
@@ -618,13 +618,15 @@ def test_a_run_stops_with_its_server_and_goes_on_from_its_checkpoint(
     observer.step = second_step  # type: ignore[method-assign, assignment]
     with rltf.Run.begin(config, tmp_path / "run") as run, pytest.raises(ServerLost, match="resume the run"):
         run.train([observer])
-    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 1
+    (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
+    saved = json.loads((checkpoint / "tinker.json").read_text())["state"]
+    assert saved.endswith("/weights/rltf-000002-1")
 
     world.stuck = False
     with rltf.Run.resume(tmp_path / "run", {"engine.timeout": 60.0}) as run:
         summary = run.train()
     assert summary.steps == 3
-    assert ("load_state", "tinker://run1/weights/rltf-000002-1") in world.asked
+    assert ("load_state", saved) in world.asked
     table = rltf.Run.open(tmp_path / "run").metrics()
     assert table["step"] == [1, 2, 3]
     assert table["policy/version"] == [2, 4, 6]
@@ -645,6 +647,17 @@ def test_name_says_which_engine(tiny_model: Path, monkeypatch: pytest.MonkeyPatc
     engine = build_engine(run_settings(world, **{"engine.name": "tinker", "trainer.max_grad_norm": "none"}))
     assert engine.notes[0].startswith("engine.name=tinker is not exact")
     assert world.opened
+
+
+def test_a_base_model_at_a_server_is_evaluated(terse_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(terse_model, "skyrl_jax")
+    use(monkeypatch, world)
+    config = run_settings(world).model_dump(mode="json")
+    named = {"engine.name": "tinker", "engine.base_url": "http://127.0.0.1:9", "engine.dialect": "skyrl_jax"}
+    small = {"evaluation.samples": 1, "evaluation.problems": 3, "rollout.max_new_tokens": 8}
+    found = rltf.evaluate(str(terse_model), {**named, **small}, task=config["task"]["name"])
+    assert found.problems == 3
+    assert len([what for what, _ in world.asked if what == "sample"]) >= 3
 
 
 def test_a_server_that_does_not_clip_settles_the_clip(tiny_model: Path) -> None:

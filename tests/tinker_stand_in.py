@@ -100,7 +100,7 @@ def _logprobs(model: Any, tokens: list[int], targets: list[int]) -> Tensor:
 
 class Training:
     def __init__(self, world: World, rank: int, seed: int) -> None:
-        self.world = world
+        self.world, self.touched = world, False
         world.runs += 1
         self.name = f"tinker://run{world.runs}"
         torch.manual_seed(seed)
@@ -113,7 +113,7 @@ class Training:
     def forward(self, data: list[Any], loss_fn: str) -> Future[Any]:
         assert loss_fn == "cross_entropy"
         with torch.no_grad():
-            return self.world.answer("forward", data, lambda: self._pass(data, loss_fn, None)[1])
+            return self._ask("forward", data, lambda: self._pass(data, loss_fn, None)[1])
 
     def forward_backward(self, data: list[Any], loss_fn: str, config: dict[str, float] | None = None) -> Future[Any]:
         def run() -> Any:
@@ -122,7 +122,7 @@ class Training:
             self.sequences += len(data)
             return output
 
-        return self.world.answer(f"forward_backward {loss_fn}", data, run)
+        return self._ask(f"forward_backward {loss_fn}", data, run)
 
     def _pass(self, data: list[Any], loss_fn: str, config: dict[str, float] | None) -> tuple[Tensor, Any]:
         total, outputs = torch.zeros(()), []
@@ -158,7 +158,7 @@ class Training:
             self.sequences = 0
             return SimpleNamespace(metrics=None if self.world.kind == "hosted" else {"skyrl.ai/grad_norm": norm})
 
-        return self.world.answer("optim_step", adam, run)
+        return self._ask("optim_step", adam, run)
 
     def save_state(self, name: str) -> Future[Any]:
         def run() -> Any:
@@ -168,15 +168,21 @@ class Training:
             self.world.states[path] = (weights, copy.deepcopy(self.optimizer.state_dict()))
             return SimpleNamespace(path=path)
 
-        return self.world.answer("save_state", name, run)
+        return self._ask("save_state", name, run)
+
+    def _ask(self, what: str, given: Any, value: Any) -> Future[Any]:
+        self.touched = True
+        return self.world.answer(what, given, value)
 
     def load_state_with_optimizer(self, path: str) -> Future[Any]:
+        assert not self.touched, "a state is loaded first, or not at all"
+
         def run() -> None:
             weights, optimizer = self.world.states[path]
             self._put(weights)
             self.optimizer.load_state_dict(copy.deepcopy(optimizer))
 
-        return self.world.answer("load_state", path, run)
+        return self._ask("load_state", path, run)
 
     def _put(self, weights: dict[str, Tensor]) -> None:
         with torch.no_grad():
@@ -191,7 +197,7 @@ class Training:
                 self.world.states[path] = self._packed(name).as_uri().replace("file:", "http:")
             return SimpleNamespace(path=path)
 
-        return self.world.answer("save_weights", name, run)
+        return self._ask("save_weights", name, run)
 
     def _packed(self, name: str) -> Path:
         """An archive as servers hand out: the adapters as PEFT saves them, in a directory of any name."""
@@ -205,6 +211,7 @@ class Training:
 
     def save_weights_and_get_sampling_client(self) -> Sampling:
         self.saved += 1
+        self.touched = True
         weights = {name: w.detach().clone() for name, w in self.weights.items()}
         return Sampling(self.world, self.model, (self, weights))
 

@@ -14,7 +14,8 @@ import time
 import warnings
 from pathlib import Path
 
-from transformers import AutoTokenizer
+import peft
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rltf.builtin import builtin_directory
 from rltf.runs.run import Run
@@ -55,9 +56,9 @@ def say(good: bool, what: str) -> None:
         _faults.append(what)
 
 
-def train(*settings: str, cwd: Path) -> subprocess.Popen[str]:
+def command(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "rltf", "train", *settings],
+        [sys.executable, "-m", "rltf", *arguments],
         cwd=cwd,
         text=True,
         stdout=subprocess.PIPE,
@@ -85,8 +86,8 @@ def runs(server: Server, model: Path, directory: Path) -> None:
         begun = time.monotonic()
         own = (*RUN, f"objective.name={method}", f"engine.model={model}", f"engine.base_url={server.url}")
         print(f"{method}, three steps and then a fourth")
-        finished(train(*own, "trainer.steps=3", "--run-dir", method, cwd=directory))
-        finished(train("--resume", method, "trainer.steps=4", cwd=directory))
+        finished(command("train", *own, "trainer.steps=3", "--run-dir", method, cwd=directory))
+        finished(command("train", "--resume", method, "trainer.steps=4", cwd=directory))
         table = Run.open(directory / method).metrics()
         say(table["step"] == [1, 2, 3, 4], f"steps {table['step']} in {time.monotonic() - begun:.0f} s")
         gaps = [gap for gap in table["policy/sampler_gap"] if gap is not None]
@@ -95,11 +96,21 @@ def runs(server: Server, model: Path, directory: Path) -> None:
         say(len(norms) == 4 and max(norms) > 0, f"gradient norms {[round(norm, 2) for norm in norms]}")
 
 
+def merged(server: Server, model: Path, directory: Path) -> None:
+    """What a run leaves becomes an ordinary model, as docs/tinker.md has it."""
+    print("adapters merged here")
+    base = AutoModelForCausalLM.from_pretrained(model, dtype="float32")
+    adapters = directory / "rltf_sd" / "model" / "adapter"
+    peft.PeftModel.from_pretrained(base, adapters).merge_and_unload().save_pretrained(directory / "merged")
+    AutoTokenizer.from_pretrained(directory / "rltf_sd" / "model").save_pretrained(directory / "merged")
+    finished(command("eval", "merged", "-k", "1", "evaluation.problems=4", cwd=directory))
+
+
 def killed(server: Server, model: Path, directory: Path) -> None:
     """The server dies in the midst of a step; started again, the run goes on."""
     own = (*RUN, f"engine.model={model}", f"engine.base_url={server.url}", "engine.timeout=20")
     print("the server is killed in a step")
-    process = train(*own, "trainer.steps=6", "--run-dir", "killed", cwd=directory)
+    process = command("train", *own, "trainer.steps=6", "--run-dir", "killed", cwd=directory)
     lines = directory / "killed" / "metrics.jsonl"
     while process.poll() is None and not (lines.exists() and lines.read_bytes().count(b"\n") >= 2):
         time.sleep(0.05)
@@ -110,7 +121,7 @@ def killed(server: Server, model: Path, directory: Path) -> None:
     print(f"     {said[-1]}")
     say(len(said) == 1 and "resume the run" in said[0], f"one line after {time.monotonic() - begun:.0f} s")
     print(f"     the server is back after {server.start():.0f} s")
-    finished(train("--resume", "killed", "engine.timeout=120", cwd=directory))
+    finished(command("train", "--resume", "killed", "engine.timeout=120", cwd=directory))
     steps = Run.open(directory / "killed").metrics()["step"]
     say(steps == [1, 2, 3, 4, 5, 6], f"steps {steps}")
 
@@ -124,7 +135,7 @@ def main(arguments: list[str]) -> int:
         directory = Path(name)
         tiny = directory / "qwen3"
         write_tiny("qwen3", AutoTokenizer.from_pretrained(builtin_directory()), tiny)
-        for model, works in ((tiny, (steps,)), (builtin_directory(), (runs, killed))):
+        for model, works in ((tiny, (steps,)), (builtin_directory(), (runs, merged, killed))):
             server = Server(python, Path(model), directory / f"server-{Path(model).name}")
             print(f"SkyRL with {Path(model).name}: ready after {server.start():.0f} s", flush=True)
             try:

@@ -23,7 +23,7 @@ PINS = (
 _READY = "Initialized TinkerEngine"
 _LONGEST_START = 180.0
 # One sequence at a time, so that a number of them needs no compilation of its own.
-_BACKEND = '{"max_lora_adapters": 8, "max_lora_rank": 8, "train_micro_batch_size": 1, "sample_max_num_sequences": 8}'
+_BACKEND = '{"max_lora_adapters": 32, "max_lora_rank": 8, "train_micro_batch_size": 1, "sample_max_num_sequences": 8}'
 
 
 def interpreter(directory: Path) -> Path:

@@ -19,7 +19,7 @@ from rltf.engines.tinker.dialects import DIALECTS, check_optimizer
 from rltf.engines.tinker.export import export_adapters
 from rltf.engines.tinker.gradients import Float64Array, advantages, loss_and_gradient
 from rltf.engines.tinker.local import load_local
-from rltf.engines.tinker.probe import check_reduction, grad_norm
+from rltf.engines.tinker.probe import check_reduction, checks_reduction, grad_norm
 from rltf.engines.tinker.requests import check_sample, completion_logprobs, data
 from rltf.support.errors import UserError
 from rltf.support.seeds import derive_seed
@@ -57,20 +57,14 @@ class TinkerLearner:
         self.max_tokens = self.limits.tokens
         self.version = 0
         self.notes = self._notes()
-        self._client: Any = self.connection.call(
-            f"make adapters of rank {config.lora.rank} on {config.model}",
-            lambda: self.connection.service.create_lora_training_client(
-                base_model=config.model,
-                rank=config.lora.rank,
-                seed=derive_seed(seed, "adapters") % 2**31,
-                # As in the engine `torch`, where adapters are on the linear layers of the blocks.
-                train_unembed=False,
-            ),
-        )
-        ends = TokenSequence(
-            prompt=self.renderer.prompt([Message(role="user", content="?")]), completion=self.renderer.stop_tokens[:1]
-        )
-        check_reduction(config, self.connection, self._client, ends)
+        self._seed = derive_seed(seed, "adapters") % 2**31
+        if checks_reduction(config):
+            ends = TokenSequence(
+                prompt=self.renderer.prompt([Message(role="user", content="?")]),
+                completion=self.renderer.stop_tokens[:1],
+            )
+            check_reduction(config, self.connection, self._new_client(), ends)
+        self._adapters, self._untouched = self._new_client(), True
         self._initial: Any = None
         self._pending: dict[TokenSequence, _Pending] = {}
         self._sent = False
@@ -92,6 +86,26 @@ class TinkerLearner:
                 "started with, not trainer.beta1, beta2, weight_decay and max_grad_norm"
             )
         return notes
+
+    def _new_client(self) -> Any:
+        """New adapters at the server; those of a run begin alike."""
+        config = self._config
+        return self.connection.call(
+            f"make adapters of rank {config.lora.rank} on {config.model}",
+            lambda: self.connection.service.create_lora_training_client(
+                base_model=config.model,
+                rank=config.lora.rank,
+                seed=self._seed,
+                # As in the engine `torch`, where adapters are on the linear layers of the blocks.
+                train_unembed=False,
+            ),
+        )
+
+    @property
+    def _client(self) -> Any:
+        """The SDK's client, for a request: from then on no state can be loaded into these adapters."""
+        self._untouched = False
+        return self._adapters
 
     def weights(self) -> Weights:
         """The training client; see the protocol."""
@@ -275,7 +289,10 @@ class TinkerLearner:
         (path / STATE).write_text(json.dumps(self._record() | {"state": state.path}, indent=2) + "\n")
 
     def load(self, path: Path) -> None:
-        """Has the server go on from what `save` had it save."""
+        """Has the server go on from what `save` had it save.
+
+        Servers load a state as the first thing that adapters are asked for, or not at all.
+        """
         try:
             state = json.loads((path / STATE).read_text(encoding="utf-8"))
             saved, version = str(state["state"]), int(state["version"])
@@ -287,6 +304,8 @@ class TinkerLearner:
             ) from error
         if not same:
             raise UserError(f"{path}: its weights are of another model or of other adapters than engine.* names")
+        if not self._untouched:
+            self._adapters = self._new_client()
         self.connection.wait(f"load the state {saved}", self._client.load_state_with_optimizer(saved))
         self.version, self._pending, self._sent = version, {}, False
 
@@ -314,7 +333,7 @@ class TinkerLearner:
 
     def close(self) -> None:
         """Ends the session."""
-        self._client = self._initial = None
+        self._adapters = self._initial = None
         self.connection.close()
 
 
