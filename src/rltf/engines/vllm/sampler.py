@@ -23,6 +23,8 @@ from rltf.types import Completion, Message, Query, SamplingParams, Tokens
 
 _PROBES, _PROBE_TOKENS = 4, 16
 """So many completions, of so many tokens at most, are compared after each change of the weights."""
+_TOLERANCE = {"float32": 0.01, "bfloat16": 0.15, "auto": 0.15}
+"""By number format, in nats per token. `auto` may be either."""
 
 
 class VllmSampler:
@@ -34,7 +36,8 @@ class VllmSampler:
     def __init__(self, config: SamplerConfig, engine: TorchEngineConfig, learner: Learner, temperature: float) -> None:
         """Connects, and starts the server before where the settings say so. `temperature`: of the trained policy."""
         self.version = -1
-        self._tolerance, self._learner, self._temperature = config.tolerance, learner, temperature
+        self._learner, self._temperature = learner, temperature
+        self._tolerance = _TOLERANCE[engine.dtype] if config.tolerance is None else config.tolerance
         self._adapts = engine.lora is not None
         self._stop_tokens = learner.renderer.stop_tokens
         self._files = _new_directory(config)
