@@ -18,6 +18,7 @@ from command_line import SMALL, jsonl, wait_for_lines
 from command_line import rltf as command
 from safetensors.numpy import load_file
 from several_steps import VARIANTS, WAYS
+from vllm_server import vllm_server
 
 import rltf
 from rltf.engines.shares import shares
@@ -28,6 +29,13 @@ from rltf.runs.build import build_engine
 
 TESTS = Path(__file__).parent
 LAUNCH = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2")
+LEARNING = (
+    "objective.name=rltf_fm",
+    "objective.fm.coefficient=0.2",
+    "trainer.learning_rate=0.001",
+    "trainer.schedule=constant",
+)
+"""A model of random weights solves nothing, so that it is feedback alone that it can learn."""
 CLOSE = {"full": 5e-6, "lora": 5e-6, "bfloat16": 1e-2}
 """How far figures and log-probabilities may be off: sums in another order. In bfloat16 gradients are rounded too."""
 
@@ -138,7 +146,7 @@ def helper_of(launcher: subprocess.Popen[str]) -> int:
 def test_a_run_of_two_processes_one_of_which_is_killed_goes_on_in_one_and_then_in_two(
     tiny_model: Path, tmp_path: Path
 ) -> None:
-    small = [*SMALL, f"engine.model={tiny_model}", "trainer.steps=5", "trainer.save_every=1"]
+    small = [*SMALL, f"engine.model={tiny_model}", "trainer.steps=5", "trainer.save_every=1", *LEARNING]
     launcher = started(*small, "--run-dir", "run", cwd=tmp_path)
     wait_for_lines(tmp_path / "run" / "metrics.jsonl", 2, launcher)
     os.kill(helper_of(launcher), signal.SIGKILL)
@@ -156,6 +164,7 @@ def test_a_run_of_two_processes_one_of_which_is_killed_goes_on_in_one_and_then_i
     command("train", *small, "trainer.steps=6", "--run-dir", "alone", cwd=tmp_path)
     ours, theirs = (jsonl(tmp_path / name / "metrics.jsonl") for name in ("run", "alone"))
     assert [row["step"] for row in ours] == [1, 2, 3, 4, 5, 6]
+    assert [row["policy/version"] for row in theirs] == [2, 4, 6, 8, 10, 12]
     for mine, others in zip(ours, theirs, strict=True):
         assert mine == pytest.approx(others, rel=1e-4, abs=1e-4)
 
@@ -282,3 +291,19 @@ def test_the_dry_run_plans_for_gpus_that_are_not_here(tiny_model: Path, tmp_path
     large = with_shape(tiny_model, tmp_path / "large", **shape)
     done = command("train", *SMALL, f"engine.model={large}", "--dry-run", "--gpus", "8", cwd=tmp_path, status=1)
     assert "no way fits on 8 GPUs of 80 GiB: the model takes" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("settings", [("engine.parallel=fsdp2",), ("engine.parallel=ddp", "engine.lora.rank=4")])
+def test_two_processes_train_what_a_vllm_server_samples(
+    terse_model: Path, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    with vllm_server(terse_model) as server:
+        launched(
+            *("-m", "rltf", "train", *SMALL, f"engine.model={terse_model}", "engine.sampler=vllm", *LEARNING),
+            *(f"sampler.url={server.url}", *settings, "--run-dir", "run"),
+            cwd=tmp_path,
+        )
+        # After each change of the weights the run itself compares the server with the learner.
+        assert [Path(path).name for path in server.paths] == ["weights-0", "weights-2", "weights-4"]
+    rows = jsonl(tmp_path / "run" / "metrics.jsonl")
+    assert [row["policy/version"] for row in rows] == [2, 4]

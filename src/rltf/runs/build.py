@@ -206,9 +206,7 @@ def build_engine(config: RunConfig) -> Engine:
         return _user_engine(config, config.engine.path)
     # Imported here: torch and transformers take seconds to import, and settings are checked without them.
     if process_count() > 1:
-        from rltf.engines.torch.several import several_engine
-
-        return several_engine(config)
+        return _shared_engine(config)
     if config.engine.name == "tinker":
         from rltf.engines.tinker.engine import tinker_engine
 
@@ -221,6 +219,18 @@ def build_engine(config: RunConfig) -> Engine:
 
         return vllm_engine(config.sampler, *settings)
     return torch_engine(*settings)
+
+
+def _shared_engine(config: RunConfig) -> Engine:
+    """That of process 0, where several processes share a run."""
+    from rltf.engines.torch.several import several_engine
+
+    if config.engine.name == "torch" and config.engine.sampler == "vllm":
+        from rltf.engines.vllm.engine import check_client, with_server
+
+        check_client()
+        return with_server(several_engine(config), config.sampler, config.engine, config.rollout.temperature)
+    return several_engine(config)
 
 
 def _user_engine(config: RunConfig, place: str) -> Engine:

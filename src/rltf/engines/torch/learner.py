@@ -57,6 +57,7 @@ class TorchLearner:
         self._temperature = temperature
         self._model, self._tokenizer, self._device = loaded.model, loaded.tokenizer, loaded.device
         self._initial: Any = None
+        self._copy: Any = None
         self._average: dict[str, torch.Tensor] | None = None
         self._average_decay = optimizer.average_decay
         self.token_budget = token_budget(config, self._model.config, self._device, training=True)
@@ -300,7 +301,7 @@ class TorchLearner:
     @without_progress_bars()
     def export(self, path: Path) -> None:
         """Writes model and tokenizer in the ordinary Hugging Face format, adapters merged, and these in `adapter/`."""
-        model = self._whole_model()
+        model = self.whole_model()
         if model is None:
             return
         if self._config.lora is not None:
@@ -309,20 +310,22 @@ class TorchLearner:
         model.save_pretrained(path)
         self._tokenizer.save_pretrained(path)
 
-    def _whole_model(self) -> Any:
-        """The model as one process has it: of a sharded one a copy on the CPU; None in a process that writes none."""
+    def whole_model(self) -> Any:
+        """The model as one process has it: of a sharded one a copy on the CPU, the same object each time; None in a
+        process that writes none. Every process asks at the same moment."""
         if not self.spread.sharded:
             return self._model if self.spread.writes else None
         trained = {name: self.spread.whole(w) for name, w in self._optimizer.masters.items()}
         if not self.spread.writes:
             return None
-        on_cpu = self._config.model_copy(update={"device": "cpu", "gradient_checkpointing": False})
-        copy = load_model(on_cpu, self._prompts, self._seed).model
+        if self._copy is None:
+            on_cpu = self._config.model_copy(update={"device": "cpu", "gradient_checkpointing": False})
+            self._copy = load_model(on_cpu, self._prompts, self._seed).model
         with torch.no_grad():
-            for name, parameter in copy.named_parameters():
+            for name, parameter in self._copy.named_parameters():
                 if name in trained:
                     parameter.copy_(trained[name])
-        return copy
+        return self._copy
 
     def _plain_base(self) -> Any:
         plain = self._config.model_copy(update={"quantize": None, "dtype": "float32"})
@@ -330,7 +333,7 @@ class TorchLearner:
 
     def close(self) -> None:
         """Lets go of the model."""
-        self._model = self._initial = self._average = None
+        self._model = self._initial = self._copy = self._average = None
         self._trainable = {}
 
 

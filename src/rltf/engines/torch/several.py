@@ -32,8 +32,6 @@ def _settings(config: RunConfig) -> TorchEngineConfig:
     """Those of the engine, which processes here can share."""
     if not isinstance(config.engine, TorchEngineConfig):
         raise UserError(f"engine.name={config.engine.name} trains at a server: start the run without a launcher")
-    if config.engine.sampler != "torch":
-        raise UserError(f"engine.sampler={config.engine.sampler} serves one process: start the run without a launcher")
     return config.engine
 
 
@@ -96,6 +94,8 @@ class _Member:
         if parallel(config) == "fsdp2":
             spread = Sharded(members.index, members.size, device, number_format(settings, device))
         self._members = members
+        self.whole: Any = None
+        """The model as one process has it, since it was gathered last: in process 0."""
         self._engine: Joined | None = None
         self._failure = ""
         try:
@@ -159,6 +159,9 @@ class _Member:
     def _optim_step(self, learning_rate: float) -> dict[str, float]:
         return dict(self.engine.optim_step(learning_rate))
 
+    def _gather(self) -> None:
+        self.whole = self.learner.whole_model()
+
     def _save(self, path: Path) -> None:
         self.engine.save(path)
 
@@ -181,6 +184,11 @@ class SeveralEngine:
         except UserError:
             self.close()
             raise
+        self.max_tokens = self._member.engine.max_tokens
+        """See `Learner`."""
+        told = f"{members.size} processes share the run ({self.parallel}): each samples and trains a part"
+        self.notes = [*self._member.engine.notes, told]
+        """See `Learner`."""
 
     def _call(self, name: str, parts: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Has every process make a call with its own arguments; returns what they give, in the processes' order."""
@@ -205,11 +213,6 @@ class SeveralEngine:
         return self._member.engine.renderer
 
     @property
-    def max_tokens(self) -> int:
-        """See `Learner`."""
-        return self._member.engine.max_tokens
-
-    @property
     def version(self) -> int:
         """See `Learner`."""
         return self._member.engine.version
@@ -218,12 +221,6 @@ class SeveralEngine:
     def exact(self) -> bool:
         """See `Sampler`; with the same number of processes."""
         return self._member.engine.exact
-
-    @property
-    def notes(self) -> list[str]:
-        """See `Learner`."""
-        told = f"{self._members.size} processes share the run ({self.parallel}): each samples and trains a part"
-        return [*self._member.engine.notes, told]
 
     def generate(
         self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seeds: Sequence[int]
@@ -269,8 +266,11 @@ class SeveralEngine:
         return metrics
 
     def weights(self) -> Weights:
-        """See `Learner`: what lies in this process."""
-        return self._member.engine.weights()
+        """See `Learner`. Where each process has a part of the model, it is a copy of the whole on process 0's CPU."""
+        if not self._member.learner.spread.sharded:
+            return self._member.engine.weights()
+        self._all("gather")
+        return Weights(version=self.version, model=self._member.whole)
 
     def save(self, path: Path) -> None:
         """See `Learner`. Process 0 writes the whole, so that any number of processes can go on from it."""

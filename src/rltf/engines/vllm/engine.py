@@ -5,6 +5,7 @@ from __future__ import annotations
 from rltf.config import PromptsConfig, SamplerConfig, TorchEngineConfig, TrainerConfig
 from rltf.engines.base import Joined
 from rltf.engines.torch.learner import TorchLearner
+from rltf.engines.torch.several import SeveralEngine
 from rltf.engines.vllm.sampler import VllmSampler
 from rltf.support.errors import UserError
 
@@ -18,11 +19,22 @@ def vllm_engine(
     seed: int = 0,
 ) -> Joined:
     """See `engines.torch.engine.torch_engine`."""
+    check_client()
+    return with_server(TorchLearner(config, optimizer, temperature, prompts, seed), sampler, config, temperature)
+
+
+def check_client() -> None:
+    """Raises `UserError` where there is nothing to speak with a server with."""
     try:
         import httpx2  # noqa: F401
     except ImportError as error:
         raise UserError("engine.sampler=vllm needs httpx2; install rltf with its `vllm` extra") from error
-    learner = TorchLearner(config, optimizer, temperature, prompts, seed)
+
+
+def with_server(
+    learner: TorchLearner | SeveralEngine, sampler: SamplerConfig, config: TorchEngineConfig, temperature: float
+) -> Joined:
+    """A learner, in one process or in several, whose sampler is a server."""
     server = VllmSampler(sampler, config, learner, temperature)
     learner.max_tokens = min(learner.max_tokens, server.max_tokens)
     learner.notes.append("a vLLM server samples: the same seed does not give the same run to the last bit")
