@@ -6,6 +6,8 @@ The server here is a stand-in that speaks vLLM's routes; `python -m tests.real_v
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from rltf.types import Query, SamplingParams, Tokens, TrainingSample
 
 PROMPTS: list[Tokens] = [(20, 21, 22), (50, 51), (60, 61, 62, 63)]
 SAMPLING = SamplingParams(max_tokens=5)
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -259,3 +262,9 @@ def test_a_server_that_is_never_ready(model: Path, tmp_path: Path) -> None:
 def test_settings_that_contradict_each_other_are_refused(changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         configure(changes=changes)
+
+
+@pytest.mark.skipif("RLTF_VLLM" not in os.environ, reason="RLTF_VLLM names no interpreter with vLLM: 3 GB, 5 minutes")
+def test_a_real_server() -> None:
+    done = subprocess.run([sys.executable, "-m", "tests.real_vllm", os.environ["RLTF_VLLM"]], cwd=ROOT, check=False)
+    assert done.returncode == 0
