@@ -467,6 +467,7 @@ def test_a_model_that_the_server_does_not_have_is_refused(monkeypatch: pytest.Mo
     use(monkeypatch, world)
     with pytest.raises(UserError, match=r"the server has no such model, but Qwen/Qwen3-8B"):
         tinker_engine(settings(world), optimizer(world))
+    assert ("close", None) in world.asked
 
 
 @pytest.mark.parametrize(("kind", "said"), [("skyrl_train", "skyrl_jax"), ("skyrl_jax", "hosted")])

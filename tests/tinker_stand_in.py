@@ -64,7 +64,7 @@ class World:
 
 class Service:
     def __init__(self, world: World) -> None:
-        self.world, self.holder = world, SimpleNamespace(close=lambda: None)
+        self.world, self.holder = world, SimpleNamespace(close=lambda: world.asked.append(("close", None)))
 
     def get_server_capabilities(self) -> Any:
         names = (str(self.world.model),) if self.world.names is None else self.world.names

@@ -51,24 +51,31 @@ class TinkerLearner:
         check_optimizer(config, optimizer)
         self._local = load_local(config, prompts)
         self.renderer = self._local.renderer
-        self.connection = Connection(config)
-        longest = self.connection.longest(config.model)
-        self.limits = self._local.limits(longest)
-        self.max_tokens = self.limits.tokens
         self.version = 0
         self.notes = self._notes()
         self._seed = derive_seed(seed, "adapters") % 2**31
-        if checks_reduction(config):
-            ends = TokenSequence(
-                prompt=self.renderer.prompt([Message(role="user", content="?")]),
-                completion=self.renderer.stop_tokens[:1],
-            )
-            check_reduction(config, self.connection, self._new_client(), ends)
-        self._adapters, self._untouched = self._new_client(), True
         self._initial: Any = None
         self._pending: dict[TokenSequence, _Pending] = {}
         self._sent = False
         self._saved = 0
+        self.connection = Connection(config)
+        try:
+            self._open()
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def _open(self) -> None:
+        """Asks the server what it takes, checks it, and has it make the adapters."""
+        self.limits = self._local.limits(self.connection.longest(self._config.model))
+        self.max_tokens = self.limits.tokens
+        if checks_reduction(self._config):
+            ends = TokenSequence(
+                prompt=self.renderer.prompt([Message(role="user", content="?")]),
+                completion=self.renderer.stop_tokens[:1],
+            )
+            check_reduction(self._config, self.connection, self._new_client(), ends)
+        self._adapters, self._untouched = self._new_client(), True
 
     def _notes(self) -> list[str]:
         notes = [
