@@ -44,8 +44,9 @@ class Alone:
         """Sums each process's gradient, so that every process has that of the whole batch."""
 
     def whole(self, tensor: Tensor) -> Tensor:
-        """A tensor of the weights' kind, whole, on the CPU."""
-        return tensor.detach().cpu().contiguous()
+        """A tensor of the weights' kind, whole, on the CPU; an empty one in a process that writes nothing, so that a
+        machine's memory holds a checkpoint once and not once for each GPU."""
+        return tensor.detach().cpu().contiguous() if self.writes else tensor.new_empty(0)
 
     def part(self, whole: Tensor, like: Tensor) -> Tensor:
         """What this process holds of a whole tensor: of the kind, and on the device, of `like`."""
