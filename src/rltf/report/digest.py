@@ -47,7 +47,7 @@ class Digest:
         run.given()  # Refuses a later format.
         self.run, self._size = run, size
         self._config_text = run.config_text()
-        self.config: RunConfig = config_from_json(self._config_text)
+        self.config: RunConfig = config_from_json(self._config_text, str(run.path / "config.json"))
         steps = self.config.trainer.steps
         recorded = run.has("samples.jsonl")
         self._tally = Tally(steps, logged=self.config.log.path is not None)

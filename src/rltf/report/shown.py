@@ -227,7 +227,7 @@ def _digits(value: float) -> float:
 def bytes_on_page(item: Mapping[str, Any]) -> int:
     """What an item takes there, where signs of markup are spelled with six signs each."""
     text = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
-    return len(text.encode()) + 5 * sum(map(text.count, "<>&"))
+    return len(sound(text).encode()) + 5 * sum(map(text.count, "<>&"))
 
 
 def clipped(text: str | None) -> str | None:
