@@ -26,8 +26,8 @@ from rltf.report.groups import grouped
 from rltf.report.live import Live
 from rltf.report.page import embedded, page
 from rltf.report.reading import Follower, Shrunk
-from rltf.report.shown import clipped, notable, shown_samples
-from rltf.report.tally import BINS, Tally, outcome
+from rltf.report.shown import Shown, bytes_on_page, clipped, notable, shown_group, shown_samples
+from rltf.report.tally import MOST_BINS, Tally, outcome
 from rltf.rollouts.records import FeedbackRecord, GroupSamples, RolloutRecord
 from rltf.runs.directory import RunDir
 from rltf.support.errors import UserError
@@ -83,7 +83,7 @@ def test_shares_are_counted_by_stretch_third_kind_and_feedback() -> None:
     figures = tally_of(*early, *late).figures()
     assert figures["rollouts"] == 5
     assert figures["first"][0][0] == pytest.approx(1 / 3, abs=1e-4)
-    assert figures["first"][BINS - 1][0] is None, "ten steps leave stretches empty"
+    assert [mean is None for mean, _ in figures["first"]] == [False, *[True] * 8, False]
     assert figures["later"][0][0] == 0.5
     assert {name: sum(counts) for name, counts in figures["outcomes"].items() if sum(counts)} == {
         "right": 3, "fixed": 1, "wrong": 1,
@@ -93,6 +93,33 @@ def test_shares_are_counted_by_stretch_third_kind_and_feedback() -> None:
     feedback = figures["feedback"]
     assert (feedback["given"], feedback["revised"], feedback["repeated"]) == (3, 2, 1)
     assert feedback["sources"] == {"rules:located": {"example": "", "given": 3, "revised": 2, "fixed": 1}}
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5, 39, 40, 41, 90, 200])
+def test_stretches_have_an_end_each_and_hold_the_steps_up_to_it(steps: int) -> None:
+    tally = Tally(steps)
+    ends = tally.ends()
+    assert len(ends) == min(steps, MOST_BINS) == len(tally.figures()["first"])
+    assert ends == sorted(set(ends))
+    assert ends[-1] == steps
+    for step in range(1, steps + 1):
+        assert tally.bin(step) == next(place for place, end in enumerate(ends) if step <= end)
+
+
+def test_a_short_run_shows_as_much_as_a_page_bears() -> None:
+    records = [one(RIGHT, step=step, group=number, problem=number) for step in (1, 2) for number in range(20)]
+    groups = list(grouped(records))
+    size = sum(bytes_on_page(shown_group(group)) for group in groups)
+    shown = Shown(seed=0, steps=2, size=int(1.1 * size), recorded=False)
+    for group in groups:
+        shown.add(group)
+    assert len(shown.groups()) == 40
+
+
+def test_the_axis_of_a_short_run_has_its_steps(tmp_path: Path) -> None:
+    (data,) = report([fill_run(make_run(tmp_path / "run", steps=3), steps=3)])["runs"]
+    assert data["axis"]["step"] == [1.0, 2.0, 3.0]
+    assert [len(counts) for counts in data["tally"]["outcomes"].values()] == [3] * 6
 
 
 def test_failures_are_counted_by_cause_and_feedback_that_holds_the_answer_is() -> None:
