@@ -80,6 +80,16 @@ def test_parquet_files_hold_the_same_tables(old: bool, tmp_path: Path) -> None:
     assert parquet.read_table(files[2])["first_turn"].to_pylist() == [e.first_turn for e in run.evaluations()]
 
 
+def test_an_export_that_fails_half_way_leaves_the_earlier_tables_alone(tmp_path: Path) -> None:
+    run = fill_run(make_run(tmp_path / "run"))
+    before = {file.name: file.read_bytes() for file in export(RunDir.open(run), tmp_path / "tables")}
+    with (run / "rollouts.jsonl").open("a") as file:
+        file.write("no JSON\n")
+    with pytest.raises(UserError, match="is no record of a run"):
+        export(RunDir.open(run), tmp_path / "tables")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "tables").iterdir()} == before
+
+
 def test_a_run_without_a_step_is_exported_too(tmp_path: Path) -> None:
     files = export(RunDir.open(make_run(tmp_path / "run")), tmp_path / "tables")
     assert [parquet.read_table(file).num_rows for file in files] == [0, 0, 0]

@@ -43,6 +43,20 @@ def test_the_python_of_the_document_runs_as_it_stands(tmp_path: Path) -> None:
     assert "done" in done.stdout
 
 
+def test_the_python_of_the_readme_needs_no_file_that_nobody_made(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (settings,) = re.findall(r"Run\.begin\((rltf\.configure\(.*?\))(?=, \")", text)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import rltf; print({settings}.trainer.steps)"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "50\n", done.stderr
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=named)
 def test_links_lead_somewhere(path: Path) -> None:
     for target, anchor in _LINK.findall(path.read_text(encoding="utf-8")):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import zlib
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,7 @@ def test_a_notebook_trains_resumes_reads_and_plots_a_run_that_the_command_line_t
 ) -> None:
     for name in ("IPYTHONDIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR"):
         monkeypatch.setenv(name, str(tmp_path / "jupyter"))
-    run, whole = tmp_path / "runs" / "first", tmp_path / "whole"
+    run, whole = tmp_path / "runs" / "notebook", tmp_path / "whole"
     with judge_server(say) as server:
         settings = SETTINGS | {"engine.model": str(tiny_model), "judge.base_url": server.url}
         notebook = executed(tmp_path, settings)
@@ -126,7 +128,29 @@ def test_the_notebooks_run_as_they_stand(tmp_path: Path, monkeypatch: pytest.Mon
         # The digits are those of the machine; that a cell says something, and in which form, is the same anywhere.
         for cell, before in zip(now.cells, kept.cells, strict=True):
             assert forms(cell) == forms(before), before.source
-    assert (tmp_path / "runs" / "first" / "report.html").is_file()
+    assert (tmp_path / "runs" / "notebook" / "report.html").is_file()
+
+
+def test_the_notebooks_keep_off_other_runs_and_have_the_colours_of_the_report() -> None:
+    sources = {path.stem: nbformat.read(path, as_version=4).cells for path in FOLDER.glob("*.ipynb")}
+    text = {name: "\n".join(cell.source for cell in cells) for name, cells in sources.items()}
+    used = set(re.findall(r"runs/\w+", (FOLDER.parent / "start.md").read_text(encoding="utf-8")))
+    assert len(used) > 1
+    for source in text.values():
+        assert not used & set(re.findall(r"runs/\w+", source))
+    style = files("rltf.report").joinpath("page", "page.css").read_text("utf-8")
+    for name, meaning in (("right", "right at once"), ("fixed", "mended by feedback")):
+        (place,) = re.findall(rf"\.o-{name} {{ fill: var\(--(c\d)\)", style)
+        (shown,) = re.findall(rf'"{meaning}": "(#\w+)"', text["where_feedback_helped"])
+        light = re.search(rf"--{place}: light-dark\((#\w+)", style)
+        assert light is not None
+        assert hue(shown) == hue(light[1]), f"{meaning} is {shown}, in the report {light[1]}"
+
+
+def hue(colour: str) -> int:
+    """Which of red, green and blue is strongest."""
+    parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return parts.index(max(parts))
 
 
 def test_the_notebooks_are_kept_small_and_free_of_the_machine_that_ran_them() -> None:

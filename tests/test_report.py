@@ -16,16 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_runs import append, attempt, fill_run, make_run, metrics, rollout, sample
 
+from rltf.cli.report import report_command
 from rltf.config import RunConfig
 from rltf.config.flat import differing, flat_settings, not_default
 from rltf.report.build import SIZE, report
 from rltf.report.digest import Digest
 from rltf.report.findings import findings
 from rltf.report.groups import grouped
+from rltf.report.live import Live
 from rltf.report.page import embedded, page
 from rltf.report.reading import Follower, Shrunk
-from rltf.report.shown import clipped, notable, shown_samples
-from rltf.report.tally import BINS, Tally, outcome
+from rltf.report.shown import Shown, bytes_on_page, clipped, notable, shown_group, shown_samples
+from rltf.report.tally import MOST_BINS, Tally, outcome
 from rltf.rollouts.records import FeedbackRecord, GroupSamples, RolloutRecord
 from rltf.runs.directory import RunDir
 from rltf.support.errors import UserError
@@ -81,7 +83,7 @@ def test_shares_are_counted_by_stretch_third_kind_and_feedback() -> None:
     figures = tally_of(*early, *late).figures()
     assert figures["rollouts"] == 5
     assert figures["first"][0][0] == pytest.approx(1 / 3, abs=1e-4)
-    assert figures["first"][BINS - 1][0] is None, "ten steps leave stretches empty"
+    assert [mean is None for mean, _ in figures["first"]] == [False, *[True] * 8, False]
     assert figures["later"][0][0] == 0.5
     assert {name: sum(counts) for name, counts in figures["outcomes"].items() if sum(counts)} == {
         "right": 3, "fixed": 1, "wrong": 1,
@@ -91,6 +93,33 @@ def test_shares_are_counted_by_stretch_third_kind_and_feedback() -> None:
     feedback = figures["feedback"]
     assert (feedback["given"], feedback["revised"], feedback["repeated"]) == (3, 2, 1)
     assert feedback["sources"] == {"rules:located": {"example": "", "given": 3, "revised": 2, "fixed": 1}}
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5, 39, 40, 41, 90, 200])
+def test_stretches_have_an_end_each_and_hold_the_steps_up_to_it(steps: int) -> None:
+    tally = Tally(steps)
+    ends = tally.ends()
+    assert len(ends) == min(steps, MOST_BINS) == len(tally.figures()["first"])
+    assert ends == sorted(set(ends))
+    assert ends[-1] == steps
+    for step in range(1, steps + 1):
+        assert tally.bin(step) == next(place for place, end in enumerate(ends) if step <= end)
+
+
+def test_a_short_run_shows_as_much_as_a_page_bears() -> None:
+    records = [one(RIGHT, step=step, group=number, problem=number) for step in (1, 2) for number in range(20)]
+    groups = list(grouped(records))
+    size = sum(bytes_on_page(shown_group(group)) for group in groups)
+    shown = Shown(seed=0, steps=2, size=int(1.1 * size), recorded=False)
+    for group in groups:
+        shown.add(group)
+    assert len(shown.groups()) == 40
+
+
+def test_the_axis_of_a_short_run_has_its_steps(tmp_path: Path) -> None:
+    (data,) = report([fill_run(make_run(tmp_path / "run", steps=3), steps=3)])["runs"]
+    assert data["axis"]["step"] == [1.0, 2.0, 3.0]
+    assert [len(counts) for counts in data["tally"]["outcomes"].values()] == [3] * 6
 
 
 def test_failures_are_counted_by_cause_and_feedback_that_holds_the_answer_is() -> None:
@@ -203,12 +232,33 @@ def test_a_growing_file_is_read_on(tmp_path: Path) -> None:
         list(follower.until(9))
 
 
-@pytest.mark.parametrize("line", ["no JSON", "[]", '{"n": 1}', "3"])
+@pytest.mark.parametrize("line", ["no JSON", "[]", '{"n": 1}', "3", '{"step": 1, "n": NaN}'])
 def test_a_damaged_line_is_named(line: str, tmp_path: Path) -> None:
     run = fill_run(make_run(tmp_path / "run", steps=2), steps=2)
     rows = (run / "rollouts.jsonl").read_text().splitlines()
     (run / "rollouts.jsonl").write_text("\n".join([rows[0], line, *rows[1:]]) + "\n")
     with pytest.raises(UserError, match=r"rollouts\.jsonl, line 2: is no record of a run"):
+        report([run])
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_what_is_no_number_is_refused_where_it_stands(number: str, tmp_path: Path) -> None:
+    run = fill_run(make_run(tmp_path / "run", steps=2), steps=2)
+    text = (run / "metrics.jsonl").read_text().replace('"tokens/sampled": 100.0', f'"tokens/sampled": {number}')
+    (run / "metrics.jsonl").write_text(text)
+    with pytest.raises(UserError, match=r"run/metrics\.jsonl, line 1: is "):
+        report([run])
+
+
+def test_a_damaged_file_of_a_run_is_named_once(tmp_path: Path) -> None:
+    run = fill_run(make_run(tmp_path / "run", steps=2), steps=2)
+    (run / "summary.json").write_text("{}")
+    with pytest.raises(UserError) as damaged:
+        report([run])
+    assert str(damaged.value).count("is damaged") == 1
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"colour": 1}))
+    with pytest.raises(UserError, match=r"run/config\.json: .*colour"):
         report([run])
 
 
@@ -243,6 +293,41 @@ def test_data_in_the_page_is_read_back_and_cannot_end_its_block(value: Any) -> N
     inner = block[len(begin) : -len(end)]
     assert not set(inner) & set("<>&\u2028\u2029")
     assert json.loads(inner) == {"value": value}
+
+
+def test_half_a_pair_of_a_surrogate_in_any_text_costs_no_page_and_no_earlier_one(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=2)
+    half = "wrong \ud83d order"
+    failed = FeedbackRecord(source=half, cause="timeout", failure=half)
+    turns = [attempt(half, 0.0, prompt=half, feedback=half, explanation=half), attempt("3", 0.0, feedback=failed)]
+    append(run / "rollouts.jsonl", [rollout(1, 0, i, *turns, task=half, answer=half) for i in range(3)])
+    append(run / "metrics.jsonl", [metrics(1)])
+    report_command([run], None)
+    text = (run / "report.html").read_text(encoding="utf-8")
+    assert "wrong ? order" in text
+    assert not list(run.glob("*.tmp"))
+    _, live = Live([run]).data(0)
+    assert "wrong ? order" in (live or "").encode().decode()
+    (run / "metrics.jsonl").write_text("no JSON\n")
+    with pytest.raises(UserError):
+        report_command([run], None)
+    assert (run / "report.html").read_text(encoding="utf-8") == text
+
+
+def test_a_page_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path: Path) -> None:
+    run = fill_run(make_run(tmp_path / "run", steps=2), steps=2)
+    mine = tmp_path / "notes.html"
+    mine.write_text("<!doctype html><title>Notes</title>")
+    for kept in (run / "rollouts.jsonl", run / "config.json", mine):
+        before = kept.read_bytes()
+        with pytest.raises(UserError, match="exists and is no report"):
+            report_command([run], kept)
+        assert kept.read_bytes() == before
+    with pytest.raises(UserError, match="among a run's records"):
+        report_command([run], run / "summary.json")
+    for _ in range(2):
+        report_command([run], tmp_path / "page.html")
+    assert (tmp_path / "page.html").stat().st_size > 100_000
 
 
 def test_the_page_runs_its_own_scripts_alone_and_fetches_nothing(tmp_path: Path) -> None:

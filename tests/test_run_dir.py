@@ -64,6 +64,9 @@ def test_a_new_run_refuses_a_file(tmp_path: Path) -> None:
 def test_a_new_run_refuses_the_directory_of_another_run(run: RunDir) -> None:
     with pytest.raises(UserError, match="exists already"):
         RunDir.create(run.path)
+    run.write_text("config.json", "{}")
+    with pytest.raises(UserError, match=r"rltf train --resume .*, or rltf\.Run\.resume in Python"):
+        RunDir.create(run.path)
 
 
 def test_only_a_directory_with_a_config_is_a_run(run: RunDir, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from report_runs import fill_run, make_run
 from test_report_page import all_of, complaints, text_of, until
 
-from rltf.cli.watch import Annotation
+from rltf.cli.watch import Annotation, watch_command
 from rltf.feedback.logged import read_log
 from rltf.report.live import Live
 from rltf.report.server import WatchServer
@@ -78,6 +78,17 @@ def test_data_come_when_something_is_new(tmp_path: Path) -> None:
     assert json.loads(live.data(0)[1] or "")["runs"][0]["tally"]["rollouts"] == 96
     with pytest.raises(UserError, match="is no run directory"):
         Live([tmp_path / "none"])
+
+
+def test_a_damaged_run_is_told_before_a_page_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def served(*_: Any) -> None:
+        raise AssertionError("a page was served")
+
+    monkeypatch.setattr("rltf.cli.watch.WatchServer", served)
+    run = fill_run(make_run(tmp_path / "run", steps=3), steps=3)
+    (run / "rollouts.jsonl").write_text("no JSON\n")
+    with pytest.raises(UserError, match=r"rollouts\.jsonl, line 1: is no record"):
+        watch_command([run], 0)
 
 
 def test_requests_without_the_token_or_from_another_host_are_refused(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def _check_directories(comparison: Comparison, directory: Path) -> None:
     for run in comparison.runs:
         path = directory / run.name
         if (path / "config.json").is_file():
-            stored = config_from_json(RunDir.open(path).config_text())
+            stored = config_from_json(RunDir.open(path).config_text(), str(path / "config.json"))
             planned = with_defaults(run.config, read_defaults(RunDir(path)))
             if stored.prompts.day is not None:
                 planned = begun_on(planned, stored.prompts.day)

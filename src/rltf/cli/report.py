@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rltf.report.build import report
-from rltf.report.page import page
+from rltf.report.page import is_page, page
 from rltf.runs.report import plain
 from rltf.support.errors import UserError
 
@@ -20,7 +20,22 @@ def report_command(paths: Sequence[Path], out: Path | None) -> None:
     path = out if out is not None else (paths[0] if len(paths) == 1 else Path()) / REPORT
     if path.is_dir():
         raise UserError(f"--out {path}: is a directory; name a file, such as {path / REPORT}")
-    text = page(report(paths))
-    path.write_text(text, encoding="utf-8")
-    size = len(text.encode("utf-8")) / 1e6
+    _check_replaceable(path)
+    text = page(report(paths)).encode("utf-8")
+    # An earlier report stays until the new one is whole.
+    partial = path.with_name(path.name + ".tmp")
+    try:
+        partial.write_bytes(text)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    size = len(text) / 1e6
     Console().print(plain(f"wrote {path} ({size:.1f} MB); open it in a browser"), soft_wrap=True)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuses to write over what is no report, and among a run's records under a name that one may have."""
+    if path.exists() and not is_page(path):
+        raise UserError(f"--out {path}: exists and is no report; choose another name or remove it")
+    if path.suffix != ".html" and (path.parent / "config.json").is_file():
+        raise UserError(f"--out {path}: lies among a run's records; give a name that ends in .html")

@@ -51,6 +51,7 @@ class Annotation:
 def watch_command(paths: Sequence[Path], port: int) -> None:
     """Serves the page until Ctrl-C."""
     live = Live(paths)
+    live.data(0)  # A damaged run is told here, not in the page.
     annotation = Annotation(Path(f"{paths[0].resolve().name}-feedback.jsonl"))
     try:
         server = WatchServer(live, port, annotation)

@@ -126,7 +126,7 @@ def draw_curves(outcome: Mapping[str, Any], directory: Path) -> list[Path]:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UserError("figures need matplotlib; install the extra: pip install 'rltf[plots]'") from error
+        raise UserError("figures need matplotlib; pip install -c constraints.txt '.[plots]'") from error
     # Not by pyplot, which would change the caller's backend and keep the figure.
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)

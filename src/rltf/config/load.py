@@ -277,8 +277,8 @@ def config_to_json(config: RunConfig) -> str:
     return json.dumps(config.model_dump(mode="json"), indent=2) + "\n"
 
 
-def config_from_json(text: str) -> RunConfig:
-    """The settings of a finished or interrupted run.
+def config_from_json(text: str, place: str = "config.json of the run") -> RunConfig:
+    """The settings of a finished or interrupted run; `place` is named where they are wrong.
 
     A judge without a model was never asked: what stands there are the defaults of the version that began the run, and
     today's take their place.
@@ -292,7 +292,7 @@ def config_from_json(text: str) -> RunConfig:
     try:
         return RunConfig.model_validate_json(text)
     except ValidationError as error:
-        raise UserError(f"config.json of the run: {_explain(error.errors(include_url=False)[0])}") from error
+        raise UserError(f"{place}: {_explain(error.errors(include_url=False)[0])}") from error
 
 
 def _parse_value(text: str) -> Any:

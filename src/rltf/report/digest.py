@@ -15,7 +15,7 @@ from rltf.report.findings import findings
 from rltf.report.groups import Group, grouped
 from rltf.report.reading import Follower
 from rltf.report.shown import Shown, clipped, shown_messages, shown_rollout
-from rltf.report.tally import BINS, Tally
+from rltf.report.tally import Tally
 from rltf.rollouts.monitors import alarms
 from rltf.rollouts.records import EvaluationRecord, GroupSamples, RolloutRecord, Summary
 from rltf.runs.directory import RunDir
@@ -47,7 +47,7 @@ class Digest:
         run.given()  # Refuses a later format.
         self.run, self._size = run, size
         self._config_text = run.config_text()
-        self.config: RunConfig = config_from_json(self._config_text)
+        self.config: RunConfig = config_from_json(self._config_text, str(run.path / "config.json"))
         steps = self.config.trainer.steps
         recorded = run.has("samples.jsonl")
         self._tally = Tally(steps, logged=self.config.log.path is not None)
@@ -109,7 +109,7 @@ class Digest:
         """For the end of each stretch: step, rollouts and tokens until then."""
         per_step = self.config.trainer.groups_per_batch * self.config.trainer.group_size
         tokens = np.cumsum([row["tokens/sampled"] for row in self.metrics]).tolist()
-        ends = [min(self.config.trainer.steps, -(-self.config.trainer.steps * (b + 1) // BINS)) for b in range(BINS)]
+        ends = self._tally.ends()
         return {
             "step": [float(end) for end in ends],
             "rollouts": [float(end * per_step) for end in ends],

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from rltf.report.build import assembled, runs_of
 from rltf.report.digest import Digest
+from rltf.report.page import as_json
 from rltf.report.reading import Shrunk
 from rltf.rollouts.records import RolloutRecord
 
@@ -36,7 +36,7 @@ class Live:
             if any(news) or not self._version:
                 self._version += 1
                 data = assembled([digest.data() for digest in self._digests])
-                self._text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+                self._text = as_json(data)
             return self._version, None if known == self._version else self._text
 
     def _advance(self, number: int) -> bool:

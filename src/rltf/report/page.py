@@ -7,11 +7,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
+
+from rltf.support.texts import sound
 
 # The library first; then ours, in the order in which they build on each other.
 SCRIPTS = ("uplot/uPlot.iife.min.js", "text.js", "charts.js", "overview.js", "tokens.js", "viewer.js", "start.js")
 STYLES = ("uplot/uPlot.min.css", "page.css")
+_TITLE = "<title>rltf report</title>"
+_HEAD = 10_000
+"""Bytes of a page within which its title stands."""
 _POLICY = (
     "default-src 'none'; script-src {scripts}; style-src {styles}; img-src data:; base-uri 'none'; form-action 'none'"
 )
@@ -37,12 +43,26 @@ def page(data: Mapping[str, Any], *, live: bool = False) -> str:
     return page
 
 
+def is_page(path: Path) -> bool:
+    """Whether a file is a page that was made here, or empty."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    return not head or _TITLE.encode() in head
+
+
 def embedded(data: Mapping[str, Any]) -> str:
     """Data as a block that no browser runs, and that no text in it can end."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = as_json(data)
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return f'<script type="application/json" id="data">{text}</script>'
+
+
+def as_json(data: Mapping[str, Any]) -> str:
+    """JSON that UTF-8 can write, whatever texts are in it."""
+    return sound(json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
 
 
 def _source(name: str) -> str:

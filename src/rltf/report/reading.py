@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from rltf.rollouts.records import values_of
 from rltf.support.errors import UserError
 
 R = TypeVar("R")
@@ -52,7 +52,7 @@ class Follower(Generic[R]):
 
     def _values(self, line: bytes) -> dict[str, Any]:
         try:
-            values: dict[str, Any] = json.loads(line.decode("utf-8", "replace"))
+            values: dict[str, Any] = values_of(line.decode("utf-8", "replace"))
             values["step"]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(

@@ -19,8 +19,8 @@ from rltf.rollouts.records import FeedbackRecord, GroupSamples, MessageRecord, R
 from rltf.support.seeds import derive_seed
 from rltf.support.texts import sound
 
-STRETCHES = 20
-"""Parts of a run that have room for as many groups each."""
+MOST_STRETCHES = 20
+"""Parts of a run that have room for as many groups each; in a run of fewer steps, each step is one."""
 NOTABLE = 6
 """Groups that are kept of each kind that says most."""
 _RECORDED_SHARE = 0.6
@@ -65,15 +65,16 @@ class Shown:
         """`steps`: of the whole run; `size`: bytes on the page; `recorded`: whether the run has samples by token."""
         self._seed, self._steps = seed, steps
         share = _RECORDED_SHARE if recorded else 0.0
-        self._recorded = [Room(int(size * share / STRETCHES)) for _ in range(STRETCHES)]
-        self._others = [Room(int(size * (1 - share) / STRETCHES)) for _ in range(STRETCHES)]
+        self._stretches = stretches = min(MOST_STRETCHES, max(1, steps))
+        self._recorded = [Room(int(size * share / stretches)) for _ in range(stretches)]
+        self._others = [Room(int(size * (1 - share) / stretches)) for _ in range(stretches)]
         self._notable: dict[str, Room] = {}
 
     def add(self, group: Group) -> None:
         """Considers a group."""
         # Of the same problem at two steps, both are kept or neither.
         draw = derive_seed(self._seed, "shown", group.task, group.problem)
-        place = min(STRETCHES - 1, (group.step - 1) * STRETCHES // max(1, self._steps))
+        place = min(self._stretches - 1, (group.step - 1) * self._stretches // max(1, self._steps))
         rooms = self._recorded if group.samples is not None else self._others
         at = (group.step, group.number)
         rooms[place].offer((draw, *at), lambda: shown_group(group))
@@ -227,7 +228,7 @@ def _digits(value: float) -> float:
 def bytes_on_page(item: Mapping[str, Any]) -> int:
     """What an item takes there, where signs of markup are spelled with six signs each."""
     text = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
-    return len(text.encode()) + 5 * sum(map(text.count, "<>&"))
+    return len(sound(text).encode()) + 5 * sum(map(text.count, "<>&"))
 
 
 def clipped(text: str | None) -> str | None:

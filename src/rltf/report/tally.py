@@ -12,8 +12,8 @@ from rltf.report.groups import Group
 from rltf.rollouts.evaluate import mean_and_interval
 from rltf.rollouts.records import RolloutRecord
 
-BINS = 40
-"""Stretches of a run over which its rollouts are counted together."""
+MOST_BINS = 40
+"""Stretches of a run over which its rollouts are counted together; a run of fewer steps has one for each."""
 THIRDS = 3
 _MOST_WORDINGS, _WORDINGS_SHOWN = 2_000, 12
 _LONGEST_WORDING = 160
@@ -116,9 +116,10 @@ class Tally:
     logged: bool = False
     """First attempts come from a log and are not the policy's."""
     rollouts: int = 0
-    first: list[Shares] = field(default_factory=lambda: [Shares() for _ in range(BINS)])
-    later: list[Shares] = field(default_factory=lambda: [Shares() for _ in range(BINS)])
-    outcomes: list[Counter[Outcome]] = field(default_factory=lambda: [Counter() for _ in range(BINS)])
+    first: list[Shares] = field(init=False)
+    """Of each stretch, as the two below."""
+    later: list[Shares] = field(init=False)
+    outcomes: list[Counter[Outcome]] = field(init=False)
     tasks: dict[str, Kind] = field(default_factory=dict)
     lengths: dict[int, Kind] = field(default_factory=dict)
     """By tokens of the question."""
@@ -146,9 +147,23 @@ class Tally:
     """Sum over these of the share of right first attempts among their siblings: what trying again without feedback
     would have given."""
 
+    def __post_init__(self) -> None:
+        self.first = [Shares() for _ in range(self.bins)]
+        self.later = [Shares() for _ in range(self.bins)]
+        self.outcomes = [Counter() for _ in range(self.bins)]
+
+    @property
+    def bins(self) -> int:
+        """How many stretches there are."""
+        return min(MOST_BINS, max(1, self.steps))
+
     def bin(self, step: int) -> int:
         """The stretch that a step is of."""
-        return min(BINS - 1, (step - 1) * BINS // max(1, self.steps))
+        return min(self.bins - 1, (step - 1) * self.bins // max(1, self.steps))
+
+    def ends(self) -> list[int]:
+        """The last step of each stretch."""
+        return [-(-self.steps * (number + 1) // self.bins) for number in range(self.bins)]
 
     def add(self, group: Group) -> None:
         """Counts one group."""

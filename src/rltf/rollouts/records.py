@@ -7,6 +7,8 @@ a run writes there; what later versions may add is passed over.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -326,9 +328,21 @@ class Timing:
         return _typed(cls, {**data, "phases": phases})
 
 
+def values_of(text: str) -> Any:
+    """What JSON says; raises `ValueError` also for `NaN` and `Infinity`, which are no JSON and which no run writes."""
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
 def metrics_from_json(data: Mapping[str, Any]) -> dict[str, float]:
-    """A line of metrics.jsonl: `step`, and a number by each name. Raises `ValueError` for anything else."""
-    if not all(isinstance(value, int | float) for value in data.values()) or "step" not in data:
+    """A line of metrics.jsonl: `step`, and a finite number by each name. Raises `ValueError` for anything else."""
+    if (
+        not all(isinstance(value, int | float) and math.isfinite(value) for value in data.values())
+        or "step" not in data
+    ):
         raise ValueError("is no row of metrics")
     return {_metric_name(name): value for name, value in data.items()}
 

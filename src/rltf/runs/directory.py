@@ -45,6 +45,7 @@ from rltf.rollouts.records import (
     Summary,
     Timing,
     metrics_from_json,
+    values_of,
 )
 from rltf.support.errors import UserError
 
@@ -87,7 +88,10 @@ class RunDir:
     def check_free(path: Path) -> None:
         """Refuses a path that a new run would not have to itself."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UserError(f"{path}: exists already; choose another --run-dir, or go on with --resume {path}")
+            mend = "name another directory for a new run"
+            if (path / "config.json").is_file():
+                mend += f", or go on with the run there: rltf train --resume {path}, or rltf.Run.resume in Python"
+            raise UserError(f"{path}: exists already; {mend}")
 
     @classmethod
     def open(cls, path: Path) -> RunDir:
@@ -135,7 +139,7 @@ class RunDir:
         """A JSON file that must hold an object with a key."""
         text = self.read_text(name)
         try:
-            found: dict[str, Any] = json.loads(text)
+            found: dict[str, Any] = values_of(text)
             found[key]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self.path / name}: is damaged: it is not what a run writes there") from error
@@ -216,6 +220,8 @@ class RunDir:
     def _sound(self, place: str, read: Callable[[], R]) -> R:
         try:
             return read()
+        except UserError:  # Says by itself what is wrong, and where.
+            raise
         except ValueError as error:
             raise UserError(f"{self.path / place}: is damaged: {error}") from error
 
@@ -234,7 +240,7 @@ class RunDir:
     def _parsed(self, name: str, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(lines, start=1):
             try:
-                record = json.loads(line)
+                record = values_of(line)
                 record["step"]
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(

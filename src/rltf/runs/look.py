@@ -143,7 +143,7 @@ def settings_for(
         raise UserError(f"engine.model={config.engine.model}: the model is named first; remove the setting")
     if run is not None and not accept_changed_files:
         # What is named here and now was asked for; what the run's directory names was not.
-        check_code(run, config, named_files(config_from_json(run.config_text())))
+        check_code(run, config, named_files(config_from_json(run.config_text(), str(run.path / "config.json"))))
     return config
 
 

@@ -203,7 +203,7 @@ class Run:
         accept_changed_files: bool,
     ) -> tuple[RunConfig, Task]:
         """Checks all that resuming a run needs, and writes down what is set anew; returns its settings and its task."""
-        began = config_from_json(directory.config_text())
+        began = config_from_json(directory.config_text(), str(directory.path / "config.json"))
         config = with_absolute_paths(changed(began, changes))
         refuse_several_processes(config, engine)
         done = max((step for step, _ in directory.checkpoints()), default=0)
@@ -234,7 +234,7 @@ class Run:
         """A run to be read. Nothing of it is executed, and it may be under way elsewhere."""
         directory = RunDir.open(Path(path))
         directory.given()  # Refuses a later format.
-        return cls(directory, config_from_json(directory.config_text()))
+        return cls(directory, config_from_json(directory.config_text(), str(directory.path / "config.json")))
 
     @property
     def path(self) -> Path:

@@ -102,12 +102,20 @@ def export(run: RunDir, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.parquet" for name in ("attempts", "metrics", "evaluations")]
     rows = attempt_rows(run.rollouts())
-    with ParquetWriter(paths[0], schema) as writer:
-        while chunk := list(islice(rows, _ROWS_AT_A_TIME)):
-            writer.write_table(pyarrow.Table.from_pylist(chunk, schema=schema))
-    write_table(pyarrow.table(columns(metrics)), paths[1])
-    evaluations = [_figures(record.to_json()) for record in run.evaluations()]
-    write_table(pyarrow.table(columns(evaluations)), paths[2])
+    # A table gets its name when all three are whole.
+    partial = [path.with_name(path.name + ".tmp") for path in paths]
+    try:
+        with ParquetWriter(partial[0], schema) as writer:
+            while chunk := list(islice(rows, _ROWS_AT_A_TIME)):
+                writer.write_table(pyarrow.Table.from_pylist(chunk, schema=schema))
+        write_table(pyarrow.table(columns(metrics)), partial[1])
+        evaluations = [_figures(record.to_json()) for record in run.evaluations()]
+        write_table(pyarrow.table(columns(evaluations)), partial[2])
+        for made, path in zip(partial, paths, strict=True):
+            made.replace(path)
+    finally:
+        for made in partial:
+            made.unlink(missing_ok=True)
     return paths
 
 

@@ -29,7 +29,9 @@ def sdk() -> Any:
     try:
         import tinker
     except ImportError as error:
-        raise UserError('engine.name=tinker needs the Tinker SDK: pip install "rltf[tinker]"') from error
+        raise UserError(
+            'engine.name=tinker needs the Tinker SDK: pip install -c constraints.txt ".[tinker]"'
+        ) from error
     return tinker
 
 
