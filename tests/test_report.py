@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -325,6 +326,8 @@ def test_a_page_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path: 
         assert kept.read_bytes() == before
     with pytest.raises(UserError, match="among a run's records"):
         report_command([run], run / "summary.json")
+    with pytest.raises(UserError, match="there is no directory"):
+        report_command([run], tmp_path / "none" / "page.html")
     for _ in range(2):
         report_command([run], tmp_path / "page.html")
     assert (tmp_path / "page.html").stat().st_size > 100_000
@@ -471,6 +474,20 @@ def test_a_comparison_has_its_arms_and_an_unfinished_one_its_runs(tmp_path: Path
     assert (finished["title"], finished["comparison"]) == ("Both", outcome)
     assert finished["runs"] == unfinished["runs"]
     assert {"seed", "objective.name"} <= set(finished["differing"])
+    shutil.rmtree(folder / "grpo-seed1")
+    (folder / "rltf_sd-seed0" / "metrics.jsonl").write_text("no JSON\n")
+    lessened = report([folder])
+    assert [run["name"] for run in lessened["runs"]] == ["grpo-seed0", "rltf_sd-seed1"]
+    for run in lessened["runs"]:
+        missing, damaged = (each["text"] for each in run["findings"][:2])
+        assert "grpo-seed1: is no run directory" in missing
+        assert "rltf_sd-seed0/metrics.jsonl, line 1: is no record" in damaged
+    with pytest.raises(UserError, match="is no record"):
+        report([folder / "grpo-seed0", folder / "rltf_sd-seed0"])
+    for left in ("grpo-seed0", "rltf_sd-seed1"):
+        (folder / left / "metrics.jsonl").write_text("no JSON\n")
+    with pytest.raises(UserError, match=r"grpo-seed0/metrics\.jsonl, line 1"):
+        report([folder])
     (folder / "outcome.json").write_text("{}")
     with pytest.raises(UserError, match="is damaged"):
         report([folder])

@@ -21,7 +21,8 @@ def report_command(paths: Sequence[Path], out: Path | None) -> None:
     if path.is_dir():
         raise UserError(f"--out {path}: is a directory; name a file, such as {path / REPORT}")
     _check_replaceable(path)
-    text = page(report(paths)).encode("utf-8")
+    data = report(paths)
+    text = page(data).encode("utf-8")
     # An earlier report stays until the new one is whole.
     partial = path.with_name(path.name + ".tmp")
     try:
@@ -30,11 +31,15 @@ def report_command(paths: Sequence[Path], out: Path | None) -> None:
     finally:
         partial.unlink(missing_ok=True)
     size = len(text) / 1e6
+    for fault in data["left_out"]:
+        Console().print(plain(f"left out: {fault}"), soft_wrap=True)
     Console().print(plain(f"wrote {path} ({size:.1f} MB); open it in a browser"), soft_wrap=True)
 
 
 def _check_replaceable(path: Path) -> None:
     """Refuses to write over what is no report, and among a run's records under a name that one may have."""
+    if not path.parent.is_dir():
+        raise UserError(f"--out {path}: there is no directory {path.parent}; make it, or name another")
     if path.exists() and not is_page(path):
         raise UserError(f"--out {path}: exists and is no report; choose another name or remove it")
     if path.suffix != ".html" and (path.parent / "config.json").is_file():

@@ -20,19 +20,33 @@ MOST_RUNS = 24
 
 
 def report(paths: Sequence[Path]) -> dict[str, Any]:
-    """What the page of some runs, or of a comparison, shows.
+    """What the page of some runs, or of a comparison, shows. `left_out` says which of its runs could not be read.
 
     Args:
         paths: run directories, or directories of comparisons, whose runs are meant.
 
     Raises:
-        UserError: one of them is neither, or is damaged.
+        UserError: one of them is neither, or is damaged; or so is every run of what was named.
     """
-    runs, comparison = _found(paths)
-    digests = [Digest(run, size=SIZE // len(runs)) for run in runs]
-    for digest in digests:
-        digest.advance()
-    return assembled([digest.data() for digest in digests], comparison)
+    found, comparison = _found(paths)
+    named = {path.resolve() for path in paths}
+    runs: list[dict[str, Any]] = []
+    left_out: list[str] = []
+    for path in found:
+        try:
+            digest = Digest(RunDir.open(path), size=SIZE // len(found))
+            digest.advance()
+            runs.append(digest.data())
+        except UserError as error:
+            if path.resolve() in named:
+                raise
+            # A comparison is worth a page without one of its runs.
+            left_out.append(str(error))
+    if not runs:
+        raise UserError(left_out[0])
+    for run in runs:
+        run["findings"] = [*({"tone": "bad", "text": f"Left out here: {each}"} for each in left_out), *run["findings"]]
+    return assembled(runs, comparison) | {"left_out": left_out}
 
 
 def assembled(runs: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -49,34 +63,34 @@ def assembled(runs: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any] |
 
 def runs_of(paths: Sequence[Path]) -> list[RunDir]:
     """The runs that are meant. Raises `UserError` where a path is no run."""
-    return _found(paths)[0]
+    return [RunDir.open(path) for path in _found(paths)[0]]
 
 
-def _found(paths: Sequence[Path]) -> tuple[list[RunDir], dict[str, Any] | None]:
-    """The runs meant, and the outcome of the comparison where one was named alone."""
-    runs: list[RunDir] = []
+def _found(paths: Sequence[Path]) -> tuple[list[Path], dict[str, Any] | None]:
+    """Where the runs meant should be, and the outcome of the comparison where one was named alone."""
+    runs: list[Path] = []
     comparison: dict[str, Any] | None = None
     for path in paths:
         if (path / OUTCOME).is_file():
             outcome = _outcome(path / OUTCOME)
             comparison = outcome if len(paths) == 1 else None
-            runs += [RunDir.open(path / f"{arm}-seed{seed}") for arm in outcome["arms"] for seed in outcome["seeds"]]
+            runs += [path / f"{arm}-seed{seed}" for arm in outcome["arms"] for seed in outcome["seeds"]]
         elif inner := list(_runs_in(path)):
             runs += inner
         else:
-            runs.append(RunDir.open(path))
-    distinct = list({run.path.resolve(): run for run in runs}.values())
+            runs.append(path)
+    distinct = list({run.resolve(): run for run in runs}.values())
     if len(distinct) > MOST_RUNS:
         raise UserError(f"{len(distinct)} runs are more than one page can tell apart; name at most {MOST_RUNS}")
     return distinct, comparison
 
 
-def _runs_in(path: Path) -> Iterator[RunDir]:
+def _runs_in(path: Path) -> Iterator[Path]:
     """The runs of a directory that is none itself, such as a comparison that is not finished."""
     if path.is_dir() and not (path / "config.json").is_file():
         for inner in sorted(path.iterdir()):
             if (inner / "config.json").is_file():
-                yield RunDir.open(inner)
+                yield inner
 
 
 def _outcome(path: Path) -> dict[str, Any]:
