@@ -314,6 +314,7 @@ def test_two_processes_cannot_work_on_one_run(tiny_model: Path, tmp_path: Path) 
     ("arguments", "message"),
     [
         (("trainer.step=1",), "trainer.step: unknown setting; did you mean steps?"),
+        (("records.trackers=wandb",), """records.trackers=wandb: is a list; write 'records.trackers=["wandb"]'"""),
         (("trainer.steps=many",), "trainer.steps='many': input should be a valid integer"),
         (("trainer.steps=0",), "trainer.steps=0: input should be greater than 0"),
         (("trainer.learning_rate=nan",), "trainer.learning_rate"),

@@ -12,6 +12,7 @@ from families.check import write_tiny
 
 from rltf.config.engines import on_this_machine
 from rltf.config.load import load_config
+from rltf.runs.build import build_engine
 from rltf.runs.estimate import estimate
 from rltf.support.errors import UserError
 
@@ -176,3 +177,11 @@ def test_every_file_of_the_presets_is_covered() -> None:
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.toml: cannot be read"):
         load_config([PAPER / "common.toml", tmp_path / "nowhere.toml"], [])
+
+
+def test_a_way_of_sharing_says_that_one_process_has_nothing_to_share(tiny_model: Path, tmp_path: Path) -> None:
+    given = (f"engine.model={tiny_model}", "engine.device=cpu", "engine.parallel=fsdp2")
+    told = "one process: engine.parallel=fsdp2 has no effect; start the run with torchrun or accelerate launch"
+    assert told in rltf("train", *given, "--dry-run", cwd=tmp_path).stdout
+    assert told in build_engine(load_config([], given)).notes
+    assert told not in build_engine(load_config([], given[:2])).notes

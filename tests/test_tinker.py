@@ -6,8 +6,10 @@ import io
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -71,6 +73,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> Callable[..., tu
 def use(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
     for module in ("connection", "learner", "sampler"):
         monkeypatch.setattr(f"rltf.engines.tinker.{module}.sdk", world.sdk)
+    monkeypatch.setattr("rltf.engines.tinker.connection.check_listening", lambda config: None)
     monkeypatch.setattr("urllib.request.urlopen", from_disk)
 
 
@@ -702,11 +705,49 @@ def dry(model: Path) -> list[str]:
     return [f"{name}={value}" for name, value in (given | {"engine.base_url": "http://127.0.0.1:9"}).items()]
 
 
-def test_the_dry_run_asks_no_server(tiny_model: Path, tmp_path: Path) -> None:
-    done = command("train", *dry(tiny_model), "--dry-run", cwd=tmp_path)
+def test_the_dry_run_asks_whether_a_server_is_there(tiny_model: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"engine.base_url=http://127.0.0.1:{listening.getsockname()[1]}"
+        done = command("train", *dry(tiny_model), address, "--dry-run", cwd=tmp_path)
     assert "server: good" in done.stdout
     assert "prompts: good" in done.stdout
     assert "not set, so taken: trainer.max_grad_norm=None" in done.stdout
+
+
+def test_nobody_at_the_address_is_told_at_once(tiny_model: Path, tmp_path: Path) -> None:
+    told = r"nobody listens at http://127.0.0.1:9 \(Connection refused\): start the server, or mend engine.base_url"
+    done = command("train", *dry(tiny_model), "--dry-run", cwd=tmp_path, status=1)
+    assert re.search(f"server: {told}", done.stdout)
+    begun = time.monotonic()
+    given = {**SMALL, "trainer.max_grad_norm": "none", **dict(each.split("=", 1) for each in dry(tiny_model))}
+    with pytest.raises(UserError, match=f"{told}$"):
+        build_engine(configure((), given))
+    assert time.monotonic() - begun < 30
+
+
+def test_the_hosted_service_is_not_asked(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINKER_API_KEY", KEY)
+    done = command("train", "engine.name=tinker", f"engine.model={tiny_model}", "--dry-run", cwd=tmp_path)
+    assert "server: not asked" in done.stdout
+    assert "server: good" not in done.stdout
+
+
+def test_no_advice_to_resume_before_there_is_a_run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
+    world = World(tiny_model, "skyrl_jax", stuck=True)
+    use(monkeypatch, world)
+    with pytest.raises(ServerLost, match=r"within engine\.timeout=0\.2 s$"):
+        tinker_engine(settings(world, timeout=0.2), optimizer(world), PromptsConfig(), seed=3)
+
+
+def test_the_clip_is_settled_where_the_tokenizer_cannot_be_had(tiny_model: Path, tmp_path: Path) -> None:
+    done = command("train", *dry(tiny_model), "engine.tokenizer=/nowhere", "--dry-run", cwd=tmp_path, status=1)
+    assert "not set, so taken: trainer.max_grad_norm=None" in done.stdout
+    assert "server: trainer.max_grad_norm" not in done.stdout
+
+
+def test_a_model_has_to_be_named() -> None:
+    with pytest.raises(UserError, match=r"^engine: name=tinker needs engine.model=..., such as engine.model=Qwen/"):
+        configure((), {"engine.name": "tinker"})
 
 
 def test_limits_speak_of_the_server_too(serve: Callable[..., tuple[World, Engine]]) -> None:

@@ -215,8 +215,50 @@ def test_a_tracker_that_fails_is_told_of_once_and_ends_no_run() -> None:
     for step in (1, 2):
         guarded.step(step, {}, Timing(step=step, seconds=1.0, phases={}, tokens_per_second=1.0))
     guarded.end(None)
-    assert notes == ["wandb failed, and the run goes on without it: ConnectionError: no network"]
+    assert notes == ["opening wandb", "wandb failed, and the run goes on without it: ConnectionError: no network"]
     assert broken.calls == 1
+
+
+def begun(name: str, path: Path) -> tuple[list[str], float]:
+    """What a tracker of a run says when it is begun, and its seconds."""
+    import wandb
+
+    wandb.teardown()  # In this process it may have found no key before.
+    notes: list[str] = []
+    config = load_config([], [f'records.trackers=["{name}"]'])
+    (tracker,) = trackers.trackers(config, RunDir.open(make_run(path, steps=1)), notes.append)
+    before = time.monotonic()
+    tracker.begin(0, 1)
+    return notes, time.monotonic() - before
+
+
+@pytest.mark.parametrize(("name", "variable"), [("mlflow", "MLFLOW_TRACKING_URI"), ("wandb", "WANDB_BASE_URL")])
+def test_a_tracker_whose_server_is_not_there_is_left_behind_at_once(
+    name: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    notes, seconds = begun(name, tmp_path / "run")
+    assert seconds < 30
+    assert notes[0] == f"opening {name}"
+    told = f"nobody listens at http://127.0.0.1:9 (Connection refused): start the server, or mend {variable}"
+    assert notes[1] == f"{name} failed, and the run goes on without it: {told}"
+
+
+@pytest.mark.parametrize(("name", "variable"), [("mlflow", "MLFLOW_TRACKING_URI"), ("wandb", "WANDB_BASE_URL")])
+def test_a_tracker_whose_server_never_answers_is_soon_left_behind(
+    name: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trackers, "_SECONDS", 2)
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as listening:  # It takes connections, and says nothing.
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        notes, seconds = begun(name, tmp_path / "run")
+    assert seconds < 30
+    assert f"{name} failed, and the run goes on without it" in notes[1]
+    assert not any(name.startswith("MLFLOW_HTTP_REQUEST") for name in os.environ), "later calls have their own patience"
 
 
 def test_texts_of_models_are_no_markup_in_a_tracker(tmp_path: Path) -> None:

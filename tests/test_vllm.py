@@ -6,9 +6,12 @@ The server here is a stand-in that speaks vLLM's routes; `python -m tests.real_v
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from command_line import rltf
 from vllm_server import StandIn, vllm_server
 
 from rltf import Run
@@ -192,7 +196,7 @@ def test_a_server_that_is_gone_is_told_in_a_line(model: Path) -> None:
     with pytest.raises(UserError, match=r"the vLLM server at http://127\.0\.0\.1:\d+ cannot be reached"):
         engine.generate(PROMPTS, 1, SAMPLING, [1, 2, 3])
     engine.close()
-    with pytest.raises(UserError, match="cannot be reached"):
+    with pytest.raises(UserError, match=r"cannot be reached .*; start it, or mend sampler\.url"):
         engine_at(server, model)
 
 
@@ -237,6 +241,71 @@ def test_a_server_that_a_run_starts_and_that_ends_at_once(model: Path, tmp_path:
         build_engine(configure(changes=settings(model, **changes)))
     written = (tmp_path / "log").read_text()
     assert "--swap 7" in written and "--dtype float32" in written and "processed_logprobs" in written
+
+
+def test_what_an_earlier_server_wrote_is_not_the_last_word_of_this_one(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("ERROR: of an earlier run\n")
+    changes = {"sampler.python": script(tmp_path / "python", "exit 3"), "sampler.log": str(tmp_path / "log")}
+    with pytest.raises(UserError, match=r"ended with status 3 \(see .*log\)$"):
+        build_engine(configure(changes=settings(model, **changes)))
+    assert "of an earlier run" in (tmp_path / "log").read_text()
+
+
+def test_an_environment_without_vllm_is_named_with_the_mend(model: Path, tmp_path: Path) -> None:
+    python = script(tmp_path / "python", "echo \"ModuleNotFoundError: No module named 'vllm'\"; exit 1")
+    mend = rf"has no vLLM; install it there: {re.escape(python)} -m pip install vllm"
+    with pytest.raises(UserError, match=mend):
+        build_engine(configure(changes=settings(model, **{"sampler.python": python, "sampler.log": f"{tmp_path}/log"})))
+    done = rltf(*dry(model, f"sampler.python={python}"), cwd=tmp_path, status=1)
+    assert re.search(f"sampler: .*{mend}", done.stdout)
+
+
+def test_a_log_that_cannot_be_written_is_not_the_interpreters_fault(model: Path, tmp_path: Path) -> None:
+    changes = {"sampler.python": script(tmp_path / "python", "exit 3"), "sampler.log": str(tmp_path / "no" / "log")}
+    with pytest.raises(UserError, match=r"sampler\.log=.*cannot be written to"):
+        build_engine(configure(changes=settings(model, **changes)))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body", "told"),
+    [
+        (404, "text/html", b"<h1>Not found</h1>", "is no vLLM server .*404"),
+        (200, "text/html", b"<h1>Welcome</h1>", "is no vLLM server .*no JSON"),
+        (200, "application/json", b"[1]", "is no vLLM server .*no models"),
+        (200, "application/json", b'{"data": [{"id": "m"}]}', "is no vLLM server .*without max_model_len"),
+        (502, "text/html", b"<h1>Bad gateway</h1>", "refused /v1/models: 502$"),
+    ],
+)
+def test_another_server_at_the_address_is_named_and_not_quoted(
+    model: Path, status: int, kind: str, body: bytes, told: str
+) -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as found:
+        threading.Thread(target=found.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{found.server_port}"
+        with pytest.raises(UserError, match=f"at {url} {told}") as caught:
+            build_engine(configure(changes=settings(model, **{"sampler.url": url})))
+        found.shutdown()
+    assert "<h1>" not in str(caught.value)
+
+
+def dry(model: Path, *changes: str) -> list[str]:
+    return ["train", *(f"{name}={value}" for name, value in settings(model).items()), *changes, "--dry-run"]
+
+
+def test_the_dry_run_asks_the_server_whether_it_is_there(server: StandIn, model: Path, tmp_path: Path) -> None:
+    assert "sampler: good" in rltf(*dry(model, f"sampler.url={server.url}"), cwd=tmp_path).stdout
+    done = rltf(*dry(model, "sampler.url=http://127.0.0.1:9"), cwd=tmp_path, status=1)
+    assert "sampler: nobody listens at http://127.0.0.1:9 (Connection refused): start the server" in done.stdout
 
 
 def test_a_server_that_is_never_ready(model: Path, tmp_path: Path) -> None:

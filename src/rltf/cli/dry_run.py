@@ -14,12 +14,13 @@ from rltf.cli.plan import Gpus, print_plan
 from rltf.config import JudgeConfig, RunConfig, TinkerEngineConfig, TorchEngineConfig
 from rltf.config.engines import on_this_machine
 from rltf.config.load import config_to_json
-from rltf.engines.tinker.connection import check_connection
+from rltf.engines.tinker.connection import check_connection, check_listening
 from rltf.engines.tinker.dialects import check_optimizer
 from rltf.rollouts.episodes import load_fitting_log
 from rltf.runs.build import build_task, check_sources
-from rltf.runs.defaults import Settled, settle
+from rltf.runs.defaults import settle, settle_without_model
 from rltf.runs.estimate import CHARACTERS_PER_TOKEN, Calls, estimate
+from rltf.runs.launched import unused_parallel
 from rltf.runs.report import plain
 from rltf.runs.run import check_task
 from rltf.support.errors import UserError
@@ -30,7 +31,7 @@ def dry_run(config: RunConfig, gpus: Gpus | None = None) -> None:
     on the GPUs that are asked about."""
     console = Console()
     given = config
-    settled = Settled(config=config, defaults=())
+    settled = settle_without_model(config)
     with suppress(UserError):  # What is wrong with task or model is said below.
         settled = settle(config, build_task(config.task))
     config = settled.config
@@ -65,21 +66,36 @@ def _model(
     """What is found of the model without its weights; `sound`: nothing else was found wrong before."""
     device = ("device", _complaint(lambda: _device(engine)))
     memory = _memory(console, config, engine, prompt_tokens)
+    if (note := unused_parallel(config)) is not None:
+        console.print(plain(note, "yellow"), soft_wrap=True)
     model = ("model", memory or _complaint(lambda: _try_out(console, engine)))
+    checks = [device, model]
+    if engine.sampler == "vllm":
+        checks.append(("sampler", _complaint(lambda: _sampler(config))))
     # Where these fail, the same would be said again.
     if not sound or model[1]:
-        return [device, model]
-    return [device, model, *_prompts(console, config)]
+        return checks
+    return [*checks, *_prompts(console, config)]
+
+
+def _sampler(config: RunConfig) -> None:
+    from rltf.engines.vllm.engine import check_server
+
+    check_server(config.sampler)
 
 
 def _server(console: Console, config: RunConfig, engine: TinkerEngineConfig, *, sound: bool) -> list[tuple[str, str]]:
-    """What is found of a server without asking it."""
+    """What is found of a server. One of the user's is asked whether it is there, the hosted one nothing."""
 
     def check() -> None:
         check_optimizer(engine, config.trainer)
         check_connection(engine)
+        check_listening(engine)
 
     server = ("server", _complaint(check))
+    if engine.base_url is None and not server[1]:
+        console.print("server: not asked, as it is the hosted service")
+        return _prompts(console, config) if sound else []
     return [server, *_prompts(console, config)] if sound else [server]
 
 

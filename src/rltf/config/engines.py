@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
@@ -111,6 +112,13 @@ class TinkerEngineConfig(Section):
     """The adapters that are trained. A server decides on `alpha` and `target_modules` itself."""
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
     """Seconds to wait for any one answer. Then the run stops, to be resumed from its newest checkpoint."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _which_model(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and "model" not in given:
+            raise ValueError("name=tinker needs engine.model=..., such as engine.model=Qwen/Qwen3-8B")
+        return given
 
     @property
     def path(self) -> None:

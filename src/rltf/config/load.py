@@ -318,6 +318,8 @@ def _explain(error: ErrorDetails) -> str:
     if error["type"] == "value_error":
         message = str(error["ctx"]["error"]) if "ctx" in error else error["msg"]
         return f"{name}: {message}" if name else message
+    if error["type"] in ("tuple_type", "list_type") and isinstance(value, str):
+        return f"{name}={value}: is a list; write '{name}={json.dumps([value])}'"
     message = error["msg"][0].lower() + error["msg"][1:]
     shown = "" if isinstance(value, Mapping) else f"={value!r}"
     return f"{name}{shown}: {message}"

@@ -47,6 +47,7 @@ from rltf.rollouts.episodes import Episodes, LogEpisodes, Order, TaskEpisodes, l
 from rltf.rollouts.samples import SampleRecorder
 from rltf.runs.directory import RunDir
 from rltf.runs.evaluations import Evaluations
+from rltf.runs.launched import unused_parallel
 from rltf.runs.observers import Observer
 from rltf.runs.trainer import Trainer
 from rltf.support.errors import UserError
@@ -217,8 +218,12 @@ def build_engine(config: RunConfig) -> Engine:
     if config.engine.sampler == "vllm":
         from rltf.engines.vllm.engine import vllm_engine
 
-        return vllm_engine(config.sampler, *settings)
-    return torch_engine(*settings)
+        engine = vllm_engine(config.sampler, *settings)
+    else:
+        engine = torch_engine(*settings)
+    if (note := unused_parallel(config)) is not None:
+        engine.notes.append(note)
+    return engine
 
 
 def _shared_engine(config: RunConfig) -> Engine:

@@ -103,10 +103,16 @@ def settle(config: RunConfig, task: Task) -> Settled:
     """
     if config.engine.path is not None:
         return Settled(config=config, defaults=())
-    found = tuple(_defaults(config, task))
-    if not found:
-        return Settled(config=config, defaults=())
-    return Settled(config=with_defaults(config, found), defaults=found)
+    return _settled(config, tuple(_defaults(config, task)))
+
+
+def settle_without_model(config: RunConfig) -> Settled:
+    """Fits only what needs neither task nor model, for whoever goes on although one of them cannot be read."""
+    return _settled(config, tuple(_by_server(config)))
+
+
+def _settled(config: RunConfig, found: tuple[Default, ...]) -> Settled:
+    return Settled(config=with_defaults(config, found) if found else config, defaults=found)
 
 
 def with_defaults(config: RunConfig, defaults: Sequence[Default]) -> RunConfig:
@@ -132,11 +138,8 @@ def read_defaults(directory: RunDir) -> list[Default]:
 
 def _defaults(config: RunConfig, task: Task) -> Iterator[Default]:
     engine, local = config.engine, on_this_machine(config.engine)
-    if isinstance(engine, TinkerEngineConfig):
-        if _is_open(config, "trainer.max_grad_norm") and not DIALECTS[engine.server].clips:
-            why = f"engine.dialect={engine.server} does not clip as it is told"
-            yield Default(setting="trainer.max_grad_norm", value=None, why=why)
-    elif engine.dtype == "auto" and engine.model == BUILTIN:
+    yield from _by_server(config)
+    if isinstance(engine, TorchEngineConfig) and engine.dtype == "auto" and engine.model == BUILTIN:
         yield _dtype(engine)
     if local.model == BUILTIN:
         return
@@ -153,6 +156,15 @@ def _defaults(config: RunConfig, task: Task) -> Iterator[Default]:
     for setting, (value, why) in _proposals(config, task, size).items():
         if _is_open(config, setting):
             yield Default(setting=setting, value=value, why=why)
+
+
+def _by_server(config: RunConfig) -> Iterator[Default]:
+    engine = config.engine
+    if not isinstance(engine, TinkerEngineConfig) or DIALECTS[engine.server].clips:
+        return
+    if _is_open(config, "trainer.max_grad_norm"):
+        why = f"engine.dialect={engine.server} does not clip as it is told"
+        yield Default(setting="trainer.max_grad_norm", value=None, why=why)
 
 
 def _proposals(config: RunConfig, task: Task, size: Size) -> dict[str, tuple[Any, str]]:

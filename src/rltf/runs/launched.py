@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rltf.config import RunConfig
+from rltf.config import RunConfig, TorchEngineConfig
 from rltf.engines.base import Engine
 from rltf.support.errors import UserError
 from rltf.support.launched import is_helper, process_count
@@ -26,3 +26,14 @@ def refuse_several_processes(config: RunConfig, engine: Engine | None) -> None:
             f"{count} processes were started for one run (WORLD_SIZE={count}), and this is not the first of them: they "
             "share a run by `torchrun -m rltf train` or `accelerate launch -m rltf train`"
         )
+
+
+def unused_parallel(config: RunConfig) -> str | None:
+    """What to say of `engine.parallel` in a single process, where there is nothing to share."""
+    engine = config.engine
+    if process_count() > 1 or not isinstance(engine, TorchEngineConfig) or engine.parallel is None:
+        return None
+    return (
+        f"one process: engine.parallel={engine.parallel} has no effect; start the run with torchrun or accelerate "
+        "launch"
+    )

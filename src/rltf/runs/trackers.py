@@ -12,7 +12,7 @@ import io
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 from uuid import uuid4
@@ -23,6 +23,7 @@ from rltf.rollouts.records import EvaluationRecord, Summary, Timing
 from rltf.runs.directory import RunDir
 from rltf.runs.observers import Observer
 from rltf.runs.tables import COLUMNS, attempt_rows
+from rltf.support.addresses import check_listens
 from rltf.support.errors import UserError
 
 IDS = "trackers.json"
@@ -31,6 +32,8 @@ _EXTRAS = {"tensorboard": "trackers", "trackio": "trackio", "wandb": "trackers",
 _SHOWN = tuple(
     name for name in COLUMNS if name in ("task", "problem", "turn", "prompt", "attempt", "reward", "feedback")
 )
+_SECONDS = 15
+"""So long a tracker's server may keep a run from its first step."""
 _ADDRESS = "MLFLOW_TRACKING_URI"
 
 
@@ -91,7 +94,8 @@ class Guarded(Observer):
             self._note(f"{self._name} failed, and the run goes on without it: {_first_line(error)}")
 
     def begin(self, step: int, steps: int) -> None:
-        """Told to the tracker."""
+        """Told to the tracker, which may have to find a server first."""
+        self._note(f"opening {self._name}")
         self._tell(lambda tracker: tracker.begin(step, steps))
 
     def step(self, step: int, metrics: Mapping[str, float], timing: Timing) -> None:
@@ -208,6 +212,9 @@ class WeightsAndBiases(Tracker):
         keyed = wandb.login(prompt=False, verify=False)
         mode: Any = os.environ.get("WANDB_MODE") or ("online" if keyed else "offline")
         record = self.known("wandb") or uuid4().hex[:8]
+        if mode == "online" and (address := os.environ.get("WANDB_BASE_URL")):
+            check_listens(address, "WANDB_BASE_URL", by_proxy=True)
+        limit: dict[str, Any] = {} if os.environ.get("WANDB_INIT_TIMEOUT") else {"init_timeout": _SECONDS}
         self._run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or PROJECT,
             id=record,
@@ -224,6 +231,7 @@ class WeightsAndBiases(Tracker):
                 disable_code=True,
                 x_disable_stats=True,
                 x_disable_meta=True,
+                **limit,
             ),
         )
         self._table = wandb.Table
@@ -257,6 +265,13 @@ class MLflow(Tracker):
 
     def begin(self, step: int, steps: int) -> None:
         """Begins the record, or goes on with it."""
+        address = os.environ.get(_ADDRESS, "")
+        if address.startswith(("http://", "https://")):
+            check_listens(address, _ADDRESS, by_proxy=True)
+        with _in_haste():
+            self._open()
+
+    def _open(self) -> None:
         from mlflow import MlflowClient
         from mlflow.entities import Param
 
@@ -308,6 +323,20 @@ class MLflow(Tracker):
         self._client.set_terminated(self._record, "FINISHED" if summary is not None else "KILLED")
 
 
+@contextlib.contextmanager
+def _in_haste() -> Iterator[None]:
+    """Has MLflow ask a server twice at most while a run waits for its first step, where its user says nothing else:
+    by itself it tries for minutes."""
+    wanted = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(_SECONDS // 2)}
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
 def _unheard() -> contextlib.AbstractContextManager[Any]:
     """Lets nothing of what a library prints into the terminal, where the run's progress stands."""
     return contextlib.redirect_stdout(io.StringIO())
@@ -326,6 +355,8 @@ def example_rows(record: EvaluationRecord) -> list[list[Any]]:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
+    if isinstance(error, UserError) and lines:
+        return lines[0]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from rltf.config import TinkerEngineConfig
+from rltf.support.addresses import check_listens
 from rltf.support.errors import UserError
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ _NO_KEY = "tml-none"
 
 
 class ServerLost(UserError):
-    """The server did not do what it was asked to, or did not answer in time. The run stops, to be resumed."""
+    """The server did not do what it was asked to, or did not answer in time. A run stops, to be resumed."""
 
 
 def sdk() -> Any:
@@ -59,12 +60,22 @@ def check_connection(config: TinkerEngineConfig) -> None:
         )
 
 
+def check_listening(config: TinkerEngineConfig) -> None:
+    """Raises `UserError` where nobody is at the address of a server of the user's, which the SDK would go on trying
+    without a word. The hosted service is not asked."""
+    if config.base_url is not None:
+        check_listens(config.base_url, "engine.base_url", by_proxy=True)
+
+
 class Connection:
     """One session at a server."""
 
     def __init__(self, config: TinkerEngineConfig) -> None:
         """Raises `ServerLost` where nobody answers, `UserError` where the server does not have the model."""
         check_connection(config)
+        check_listening(config)
+        self.advice = ""
+        """What to do where the server is lost: nothing more than to mend it, until there is a run to be resumed."""
         self._name = config.base_url or "the hosted service"
         self.timeout, self._key = config.timeout, key_of(config)
         address = {} if config.base_url is None else {"base_url": config.base_url}
@@ -110,17 +121,13 @@ class Connection:
             with suppress(Exception):
                 (future if hasattr(future, "cancel") else future.future()).cancel()
             raise ServerLost(
-                f"{self._name} did not {doing} within engine.timeout={self.timeout:g} s; once it answers again, resume "
-                "the run, which goes on from its newest checkpoint"
+                f"{self._name} did not {doing} within engine.timeout={self.timeout:g} s{self.advice}"
             ) from None
         except UserError:
             raise
         except Exception as error:
             reason = " ".join(str(error).replace(self._key, "(key)").split())[:300] or type(error).__name__
-            raise ServerLost(
-                f"{self._name} did not {doing}: {reason}; once that is mended, resume the run, which goes on from its "
-                "newest checkpoint"
-            ) from error
+            raise ServerLost(f"{self._name} did not {doing}: {reason}{self.advice}") from error
 
     def close(self) -> None:
         """Ends the session, so that the server gives its adapters back in time."""

@@ -22,9 +22,13 @@ _SHOWN = 200
 class Client:
     """One server."""
 
-    def __init__(self, url: str, timeout: float, concurrency: int, state: Callable[[], str | None]) -> None:
-        """`state` says what is known of a server that has ended, or None while nothing is."""
-        self.url, self._state = url, state
+    def __init__(
+        self, url: str, timeout: float, concurrency: int, state: Callable[[], str | None] | None = None
+    ) -> None:
+        """`state` says what is known of a server that has ended, or None while nothing is. Without it, the server is
+        one of the user's, at `sampler.url`."""
+        self.url, self._state = url, state or (lambda: None)
+        self._mend = "; start it, or mend sampler.url" if state is None else ""
         self._http = httpx.Client(
             base_url=url,
             timeout=timeout,
@@ -35,12 +39,27 @@ class Client:
 
     def models(self) -> list[str]:
         """The names under which the server has models."""
-        answer = self._ask("GET", "/v1/models")
-        return [str(model["id"]) for model in answer["data"]]
+        return [str(model["id"]) for model in self._served()]
 
     def max_tokens(self) -> int:
         """Longest sequence, prompt and completion, that it takes."""
-        return int(self._ask("GET", "/v1/models")["data"][0]["max_model_len"])
+        return int(self._served()[0]["max_model_len"])
+
+    def _served(self) -> list[dict[str, Any]]:
+        """The models that the server has, its base first; raises `UserError` where it is another kind of server."""
+        answer = self._ask("GET", _MODELS)
+        served = answer.get("data") if isinstance(answer, dict) else None
+        if not isinstance(served, list) or not served or not all(isinstance(model, dict) for model in served):
+            raise self._is_another("no models")
+        if "id" not in served[0] or not isinstance(served[0].get("max_model_len"), int):
+            raise self._is_another("a model without max_model_len")
+        return served
+
+    def _is_another(self, answer: str) -> UserError:
+        return UserError(
+            f"what answers at {self.url} is no vLLM server (it answered {_MODELS} with {answer}); start one, or mend "
+            "sampler.url"
+        )
 
     def is_ready(self) -> bool:
         """Whether it answers."""
@@ -104,10 +123,12 @@ class Client:
             seconds = self._http.timeout.read
             raise UserError(f"{where} did not answer {route} within {seconds:g} seconds (sampler.timeout)") from error
         except httpx.HTTPError as error:
-            state = self._state() or f"cannot be reached ({type(error).__name__})"
+            state = self._state() or f"cannot be reached ({type(error).__name__}){self._mend}"
             raise UserError(f"{where} {state}") from error
         if answer.status_code == httpx.codes.NOT_FOUND and route in _NEEDS:
             raise UserError(f"{where} has no {route}; start it with {_NEEDS[route]}")
+        if route == _MODELS and answer.status_code in _ELSEWHERE:
+            raise self._is_another(str(answer.status_code))
         if answer.status_code != httpx.codes.OK:
             ended = self._state()
             raise UserError(f"{where} {ended}" if ended else f"{where} refused {route}: {_complaint(answer)}")
@@ -116,9 +137,14 @@ class Client:
         try:
             return answer.json()
         except ValueError as error:
+            if route == _MODELS:
+                raise self._is_another("something that is no JSON") from error
             raise UserError(f"{where} answered {route} with something that is no JSON") from error
 
 
+_MODELS = "/v1/models"
+_ELSEWHERE = (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED, httpx.codes.NOT_IMPLEMENTED)
+"""What a web server answers that has no such route."""
 _NEEDS = {
     "/v1/load_lora_adapter": "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and --enable-lora",
     "/collective_rpc": "VLLM_SERVER_DEV_MODE=1",
@@ -188,5 +214,6 @@ def _complaint(answer: httpx.Response) -> str:
         found = answer.json()
         text = str(found.get("error", found)["message"] if isinstance(found.get("error", found), dict) else found)
     except (ValueError, KeyError, AttributeError):
-        text = answer.text
-    return f"{answer.status_code} {' '.join(text.split())[:_SHOWN]}"
+        # A page says nothing that fits into a line.
+        text = "" if "html" in answer.headers.get("content-type", "") else answer.text
+    return f"{answer.status_code} {' '.join(text.split())[:_SHOWN]}".strip()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rltf.config import PromptsConfig, SamplerConfig, TorchEngineConfig, TrainerConfig
 from rltf.engines.base import Joined
 from rltf.engines.torch.learner import TorchLearner
 from rltf.engines.torch.several import SeveralEngine
+from rltf.engines.vllm.client import Client
 from rltf.engines.vllm.sampler import VllmSampler
+from rltf.engines.vllm.server import check_python
+from rltf.support.addresses import SECONDS, check_listens
 from rltf.support.errors import UserError
 
 
@@ -29,6 +34,21 @@ def check_client() -> None:
         import httpx2  # noqa: F401
     except ImportError as error:
         raise UserError("engine.sampler=vllm needs httpx2; install rltf with its `vllm` extra") from error
+
+
+def check_server(config: SamplerConfig) -> None:
+    """Finds without weights what would keep a server from sampling; of one that runs, it is asked once, shortly."""
+    check_client()
+    if config.url is None:
+        assert config.python is not None
+        check_python(Path(config.python))
+        return
+    check_listens(config.url, "sampler.url")
+    client = Client(config.url, SECONDS, 1)
+    try:
+        client.max_tokens()
+    finally:
+        client.close()
 
 
 def with_server(

@@ -53,7 +53,7 @@ class VllmSampler:
                 self._server = Server(Path(config.python), base, arguments, Path(config.log))
             url = config.url if self._server is None else self._server.url
             assert url is not None
-            state = (lambda: None) if self._server is None else self._server.ending
+            state = None if self._server is None else self._server.ending
             self._client = Client(url, config.timeout, config.concurrency, state)
             if self._server is not None:
                 self._server.wait_until(self._client.is_ready, config.start_timeout)

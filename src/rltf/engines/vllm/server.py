@@ -31,14 +31,20 @@ class Server:
 
     def __init__(self, python: Path, model: Path, arguments: Sequence[str], log: Path) -> None:
         """Starts it with a model's directory; `log` is added to."""
-        self._log = log
+        self._log, self._python = log, python
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = [str(python), str(_LAUNCHER), "--model", str(model), "--host", "127.0.0.1", "--port", str(port)]
         # The interpreter's own environment: nothing of ours is to be imported there.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OMP_"))}
         try:
-            with log.open("ab") as output:
+            output = log.open("ab")
+        except OSError as error:
+            raise UserError(f"sampler.log={log}: cannot be written to ({error.strerror})") from error
+        with output:
+            self._begun = output.tell()
+            """Where in the log this server's own lines begin."""
+            try:
                 self._process = subprocess.Popen(
                     [*command, *arguments],
                     stdin=subprocess.DEVNULL,
@@ -47,8 +53,8 @@ class Server:
                     env=inherited | _ENVIRONMENT,
                     start_new_session=True,  # A Ctrl-C is for the run, which stops the server when it is done.
                 )
-        except OSError as error:
-            raise UserError(f"sampler.python={python}: cannot be run ({error.strerror})") from error
+            except OSError as error:
+                raise UserError(f"sampler.python={python}: cannot be run ({error.strerror})") from error
 
     def state(self) -> str | None:
         """How it ended, in one line; None while it runs."""
@@ -66,7 +72,9 @@ class Server:
         return f"{how} (see {self._log}){self._last_words()}"
 
     def _last_words(self) -> str:
-        lines = self._log.read_bytes()[-20_000:].decode("utf-8", "replace").splitlines()
+        lines = self._log.read_bytes()[self._begun :][-20_000:].decode("utf-8", "replace").splitlines()
+        if any("No module named 'vllm'" in line for line in lines):
+            return f": {lacks_vllm(self._python)}"
         told = [line for line in lines if "ERROR" in line or re.match(r"\w*Error\b", line)]
         return f": {sound(told[-1]).strip()[:_SHOWN]}" if told else ""
 
@@ -93,6 +101,22 @@ class Server:
             except subprocess.TimeoutExpired:
                 continue
         self._process.poll()
+
+
+def check_python(python: Path) -> None:
+    """Raises `UserError` where an interpreter cannot be run, or finds no vLLM; vLLM itself is not loaded."""
+    asked = "import importlib.util, sys; sys.exit(importlib.util.find_spec('vllm') is None)"
+    try:
+        found = subprocess.run([str(python), "-I", "-c", asked], capture_output=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(f"sampler.python={python}: cannot be run ({type(error).__name__})") from error
+    if found.returncode:
+        raise UserError(f"sampler.python={lacks_vllm(python)}")
+
+
+def lacks_vllm(python: Path) -> str:
+    """What is wrong with an interpreter without vLLM, and the mend."""
+    return f"{python}: its environment has no vLLM; install it there: {python} -m pip install vllm"
 
 
 def _free_port() -> int:
