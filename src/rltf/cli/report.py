@@ -20,6 +20,8 @@ def report_command(paths: Sequence[Path], out: Path | None) -> None:
     path = out if out is not None else (paths[0] if len(paths) == 1 else Path()) / REPORT
     if path.is_dir():
         raise UserError(f"--out {path}: is a directory; name a file, such as {path / REPORT}")
+    if out is not None and not path.parent.is_dir():
+        raise UserError(f"--out {path}: there is no directory {path.parent}; make it, or name another")
     _check_replaceable(path)
     data = report(paths)
     text = page(data).encode("utf-8")
@@ -38,8 +40,6 @@ def report_command(paths: Sequence[Path], out: Path | None) -> None:
 
 def _check_replaceable(path: Path) -> None:
     """Refuses to write over what is no report, and among a run's records under a name that one may have."""
-    if not path.parent.is_dir():
-        raise UserError(f"--out {path}: there is no directory {path.parent}; make it, or name another")
     if path.exists() and not is_page(path):
         raise UserError(f"--out {path}: exists and is no report; choose another name or remove it")
     if path.suffix != ".html" and (path.parent / "config.json").is_file():
