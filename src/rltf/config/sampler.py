@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from rltf.config.section import FROM_LIST, Positive, Rate, Section
+from rltf.config.section import FROM_LIST, Positive, Rate, Section, check_address
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -40,14 +39,7 @@ class SamplerConfig(Section):
     @field_validator("url")
     @classmethod
     def _address(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("not an address that begins with http:// or https://")
-        if parts.username or parts.password or parts.query:
-            raise ValueError("no keys belong in the address")
-        return url.rstrip("/").removesuffix("/v1")
+        return None if url is None else check_address(url, None).removesuffix("/v1")
 
     @model_validator(mode="after")
     def _one_server(self) -> SamplerConfig:

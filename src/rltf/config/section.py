@@ -34,16 +34,17 @@ class Section(BaseModel):
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 
-def check_address(url: str, keys: str) -> str:
+def check_address(url: str, keys: str | None) -> str:
     """The address of a server in its usual form; raises `ValueError` where it is none, or holds what may be a key.
 
-    `keys` is the setting that names the variable for a key.
+    `keys` is the setting that names the variable for a key; None where the server is asked without one.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("not an address that begins with http:// or https://")
     if parts.username or parts.password or parts.query:
-        raise ValueError(f"no keys belong in the address; name the variable that holds the key in {keys}")
+        mend = "remove it" if keys is None else f"name the variable that holds the key in {keys}"
+        raise ValueError(f"no keys belong in the address; {mend}")
     return url.rstrip("/")
 
 

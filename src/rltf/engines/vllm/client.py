@@ -19,6 +19,10 @@ _SHOWN = 200
 """Characters of a server's complaint that are repeated."""
 
 
+class _NotAsked(Exception):
+    """Nothing was asked, as another request had failed."""
+
+
 class Client:
     """One server."""
 
@@ -37,23 +41,18 @@ class Client:
         )
         self._concurrency = concurrency
 
-    def models(self) -> list[str]:
-        """The names under which the server has models."""
-        return [str(model["id"]) for model in self._served()]
+    def base(self) -> tuple[str, int]:
+        """The name of its base model, and the longest sequence, prompt and completion, that it takes.
 
-    def max_tokens(self) -> int:
-        """Longest sequence, prompt and completion, that it takes."""
-        return int(self._served()[0]["max_model_len"])
-
-    def _served(self) -> list[dict[str, Any]]:
-        """The models that the server has, its base first; raises `UserError` where it is another kind of server."""
+        Raises `UserError` where it is another kind of server.
+        """
         answer = self._ask("GET", _MODELS)
         served = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(served, list) or not served or not all(isinstance(model, dict) for model in served):
             raise self._is_another("no models")
         if "id" not in served[0] or not isinstance(served[0].get("max_model_len"), int):
             raise self._is_another("a model without max_model_len")
-        return served
+        return str(served[0]["id"]), served[0]["max_model_len"]
 
     def _is_another(self, answer: str) -> UserError:
         return UserError(
@@ -82,7 +81,7 @@ class Client:
 
         def one(prompt: Tokens, seed: int) -> list[Completion]:
             if failed.is_set():  # Another has failed: nothing is asked any more whose answer nobody reads.
-                raise UserError(f"the vLLM server at {self.url} was not asked any more")
+                raise _NotAsked
             try:
                 answer = self._ask("POST", "/v1/completions", request(model, prompt, n, sampling, seed, stop_tokens))
                 return completions(answer, n, sampling, stop_tokens)
@@ -93,8 +92,8 @@ class Client:
         with ThreadPoolExecutor(min(self._concurrency, max(1, len(prompts)))) as pool:
             waiting = [pool.submit(one, prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
         errors = [error for future in waiting if (error := future.exception()) is not None]
-        if errors:  # The first that failed says why; later ones only that it did.
-            raise next((e for e in errors if not str(e).endswith("any more")), errors[0])
+        if errors:
+            raise next(error for error in errors if not isinstance(error, _NotAsked))
         return [future.result() for future in waiting]
 
     def load_adapter(self, name: str, path: str) -> None:

@@ -46,7 +46,7 @@ def check_server(config: SamplerConfig) -> None:
     check_listens(config.url, "sampler.url")
     client = Client(config.url, SECONDS, 1)
     try:
-        client.max_tokens()
+        client.base()
     finally:
         client.close()
 

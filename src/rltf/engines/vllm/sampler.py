@@ -57,9 +57,7 @@ class VllmSampler:
             self._client = Client(url, config.timeout, config.concurrency, state)
             if self._server is not None:
                 self._server.wait_until(self._client.is_ready, config.start_timeout)
-            self._model = self._client.models()[0]
-            self.max_tokens = self._client.max_tokens()
-            """Longest sequence that the server takes."""
+            self._model, self.max_tokens = self._client.base()
         except BaseException:
             self.close()
             raise
