@@ -324,6 +324,10 @@ def test_two_processes_cannot_work_on_one_run(tiny_model: Path, tmp_path: Path) 
         (("rollout.horizon=1",), "rollout.horizon=1 leaves rltf_sd nothing to learn from"),
         (("objective.name=grpo", "rollout.horizon=2"), "grpo is single-turn"),
         (("objective.name=grpo", "objective.sd.coefficient=1"), "objective.sd: is no setting of objective.name=grpo"),
+        (
+            ("objective.name=rejection_sampling", "objective.sd.floor_for=negative"),
+            "objective.sd.floor_for: is no setting of objective.name=rejection_sampling, but of rltf_sd, rltf_sd_fm;",
+        ),
         (("objective.name=rltf",), "objective.name='rltf': unknown"),
         (("objective.sd.ratio=full",), "ratio_denominator=feedback_conditioned"),
         (("rollout.early_termination=false",), "rollout.feedback_on_correct=true"),

@@ -328,12 +328,22 @@ def _explain(error: ErrorDetails) -> str:
 def _unknown_setting(place: Sequence[str], error: ErrorDetails) -> str:
     known = _fields_beside(place)
     if place[-1] in known:
-        names = [name for name, variant in variants(place[0]).items() if place[-1] in variant.model_fields]
+        known_to = variants(place[0])
+        names = [name for name, variant in known_to.items() if place[-1] in variant.model_fields]
         chosen = [str(part) for part in error["loc"] if _is_tag(str(part), error)][-1]
         section = ".".join(place[:-1])
+        if not names:  # It stands in a section of the variants, as `floor_for` in `objective.sd`.
+            section, inner = place[0], place[-2]
+            names = [name for name, variant in known_to.items() if place[-1] in _settings_in(variant, inner)]
         return f"is no setting of {section}.name={chosen}, but of {', '.join(names)}; remove one of the two"
     close = difflib.get_close_matches(place[-1], known, n=1)
     return f"unknown setting; did you mean {close[0]}?" if close else f"unknown setting; known here: {', '.join(known)}"
+
+
+def _settings_in(variant: type[BaseModel], section: str) -> set[str]:
+    """The settings of a section of a variant; none where it has no such section."""
+    field = variant.model_fields.get(section)
+    return {name for member in members(field.annotation) for name in member.model_fields} if field else set()
 
 
 def _written(error: ErrorDetails) -> list[str]:
