@@ -17,7 +17,7 @@ from rltf.engines.base import Weights
 from rltf.engines.packing import Layout, TokenSequence, right_align, unique
 from rltf.engines.torch import fixed
 from rltf.engines.torch.adapters import ADAPTER, merged, save_adapters
-from rltf.engines.torch.attention import fast_attention, has_kernels
+from rltf.engines.torch.attention import fast_attention, float32_attention, has_kernels, is_slow
 from rltf.engines.torch.batching import Batching
 from rltf.engines.torch.forward import BoolArray, Pass, Prefixes, completion_pass, passes, token_logprobs
 from rltf.engines.torch.memory import LOGITS, token_budget
@@ -95,7 +95,7 @@ class TorchLearner:
     @torch.no_grad()
     def answer_under(self, policy: Policy, queries: Sequence[Query]) -> list[Answer]:
         """Answers queries that name one policy; there may be none, where other processes have some."""
-        with self._under(policy) as model, self.spread.gathered(), fast_attention(self.unmasked):
+        with self._under(policy) as model, self.spread.gathered(), self._attention():
             work = partial(self._answers, model, queries)
             while (found := self._fitting(work)) is None:
                 pass
@@ -169,6 +169,12 @@ class TorchLearner:
         return torch.cat(logprobs).numpy(), top
 
     @contextmanager
+    def _attention(self) -> Iterator[None]:
+        """Attention as this device has it fastest."""
+        with fast_attention(self.unmasked), float32_attention(is_slow(self._model)):
+            yield
+
+    @contextmanager
     def _under(self, policy: Policy) -> Iterator[Any]:
         """The model with the weights of a policy."""
         if policy == "current":
@@ -228,7 +234,7 @@ class TorchLearner:
             self.spread.training(len(layouts), self._empty_pass, shared=shared),
             deterministic(self._device),
             grouped_heads(self._device),
-            fast_attention(self.unmasked),
+            self._attention(),
         ):
             for layout, prefixes in passes(self._model, layouts, self._device):
                 # Several samples may have the same tokens: each has its own weights on the same row.
