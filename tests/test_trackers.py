@@ -173,6 +173,41 @@ def test_mlflow_has_one_run_with_every_step_once(
     assert {file.path for file in client.list_artifacts(record.info.run_id)} == {"examples", "summary.json"}
 
 
+class Crash(Observer):
+    """Ends the run at once after a step, whose checkpoint is not made yet."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    def step(self, step: int, metrics: Mapping[str, float], timing: Timing) -> None:
+        if step == self._step:
+            raise RuntimeError("crash")
+
+
+def test_a_run_that_goes_on_after_a_crash_tells_no_step_twice(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    settings = ["trainer.steps=5", "trainer.save_every=2", "evaluation.every=3", 'records.trackers=["mlflow"]']
+    config = load_config([], [*SMALL, f"engine.model={tiny_model}", *settings])
+    with Run.begin(config, tmp_path / "run") as run, pytest.raises(RuntimeError, match="crash"):
+        run.train([Crash(4)])  # Steps 1 to 3 are told, the checkpoint is of step 2.
+    with (tmp_path / "run" / "told.jsonl").open("a") as told:
+        told.write('{"step": 4, "tra')  # As a kill would leave it.
+    with Run.resume(tmp_path / "run") as run:
+        run.train()
+    client = MlflowClient(f"sqlite:///{tmp_path}/run/mlflow/mlflow.db")
+    ((record,),) = [client.search_runs([e.experiment_id]) for e in client.search_experiments() if e.name == "rltf"]
+    for name, steps in (
+        ("accuracy/first_turn", [1, 2, 3, 4, 5]),
+        ("validation/first_turn", [3]),
+        ("test/tokens", [0, 5]),
+    ):
+        assert sorted(m.step for m in client.get_metric_history(record.info.run_id, name)) == steps, name
+
+
 def test_what_a_tracker_lacks_is_one_line_before_any_work(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

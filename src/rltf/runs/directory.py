@@ -17,6 +17,7 @@ best/               the policy that was best on the validation split, where it w
 summary.json        the outcome; its presence says that the run is finished
 log.json            how many entries of a log are used, and why others are not, where the run learns from one
 trackers.json       the run's ids in other trackers (`records.trackers`); tensorboard/, wandb/, mlflow/: kept here
+told.jsonl          what those trackers were told, which they are not told again by a run that goes on after a crash
 judge.sqlite        the calls to an LLM judge, unless judge.store names another file; `rltf eval` adds its own
 .lock               held by the process that works here
 

@@ -2,7 +2,7 @@
 
 Each is an observer over the tracker's own library. The run's directory is complete without them, so one that fails in
 mid-run is left behind with a note, and the training goes on. A resumed run goes on in the same record: its id stands
-in `trackers.json`.
+in `trackers.json`. What it was told before a crash stays as it was told, though the run makes those steps again.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from rltf.rollouts.records import EvaluationRecord, Summary, Timing
 from rltf.runs.directory import RunDir
 from rltf.runs.observers import Observer
 from rltf.runs.tables import COLUMNS, attempt_rows
+from rltf.runs.told import Once
 from rltf.support.addresses import check_listens
 from rltf.support.errors import UserError
 
@@ -51,8 +52,13 @@ def check_trackers(config: RunConfig) -> None:
 
 def trackers(config: RunConfig, run: RunDir, note: Callable[[str], None]) -> list[Observer]:
     """The trackers that the settings name. `note` is told of one that fails."""
-    kinds = {"tensorboard": TensorBoard, "trackio": Trackio, "wandb": WeightsAndBiases, "mlflow": MLflow}
-    return [Guarded(name, kinds[name](config, run), note) for name in config.records.trackers]
+    kinds = {"trackio": Trackio, "wandb": WeightsAndBiases, "mlflow": MLflow}
+    found: list[Observer] = []
+    for name in config.records.trackers:
+        # TensorBoard takes back what it was told of steps that are made again.
+        tracker = TensorBoard(config, run) if name == "tensorboard" else Once(name, kinds[name](config, run), run)
+        found.append(Guarded(name, tracker, note))
+    return found
 
 
 class Tracker(Observer):
