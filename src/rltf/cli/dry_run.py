@@ -22,8 +22,9 @@ from rltf.runs.defaults import settle, settle_without_model
 from rltf.runs.estimate import CHARACTERS_PER_TOKEN, Calls, estimate
 from rltf.runs.launched import unused_parallel
 from rltf.runs.report import plain
-from rltf.runs.run import check_task
 from rltf.support.errors import UserError
+from rltf.tasks import Task
+from rltf.tasks.glance import glance
 
 
 def dry_run(config: RunConfig, gpus: Gpus | None = None) -> None:
@@ -32,16 +33,19 @@ def dry_run(config: RunConfig, gpus: Gpus | None = None) -> None:
     console = Console()
     given = config
     settled = settle_without_model(config)
-    with suppress(UserError):  # What is wrong with task or model is said below.
-        settled = settle(config, build_task(config.task))
+    task = _built(config)
+    if not isinstance(task, str):
+        with suppress(UserError):  # What is wrong with task or model is said below.
+            settled = settle(config, task)
     config = settled.config
     print(config_to_json(config), end="")
     for default in settled.defaults:
         console.print(plain(str(default)), soft_wrap=True)
-    problems, question = _task(config, console)
+    problems, question = _problems(config, task, console)
     checks: list[tuple[str, str]] = [("settings", "")]
     checks.append(("problems", problems if isinstance(problems, str) else ""))
-    checks.append(("feedback", _complaint(lambda: check_sources(config, build_task(config.task)))))
+    wrong = task if isinstance(task, str) else _complaint(lambda: check_sources(config, task))
+    checks.append(("feedback", wrong))
     count = None if isinstance(problems, str) else problems
     prompt_tokens = max(1, question // CHARACTERS_PER_TOKEN)
     console.print(_prices(config, count, prompt_tokens))
@@ -58,6 +62,14 @@ def dry_run(config: RunConfig, gpus: Gpus | None = None) -> None:
         console.print(line, soft_wrap=True)
     if any(complaint for _, complaint in checks):
         fail("the run cannot begin like this on this machine", 1)
+
+
+def _built(config: RunConfig) -> Task | str:
+    """The task, made once, as some draw their problems slowly; or what keeps it from being made."""
+    try:
+        return build_task(config.task)
+    except UserError as error:
+        return str(error)
 
 
 def _model(
@@ -106,14 +118,13 @@ def _prompts(console: Console, config: RunConfig) -> list[tuple[str, str]]:
     return checks
 
 
-def _task(config: RunConfig, console: Console) -> tuple[int | str, int]:
-    """Test problems and the characters of one of them; a complaint, and a guess, where there are none."""
+def _problems(config: RunConfig, task: Task | str, console: Console) -> tuple[int | str, int]:
+    """Test problems and the characters of a long question; a complaint, and a guess, where there are none."""
+    if isinstance(task, str):
+        return task, 1000
     try:
-        task = build_task(config.task)
         print_left_out(console, task)
-        check_task(task)
-        used = min(task.size("train"), config.trainer.steps * config.trainer.groups_per_batch)
-        longest = max(len(task.problem("train", i).prompt) for i in (0, used - 1))
+        longest = max(len(problem.prompt) for problem in glance(task))
         return max(task.size("test"), task.size("validation")), longest + len(config.prompts.system or "")
     except UserError as error:
         return str(error), 1000

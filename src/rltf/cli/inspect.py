@@ -19,6 +19,7 @@ from rltf.runs.look import collecting, evaluation_of, settings_for, split_named
 from rltf.runs.report import percent, plain, transcript
 from rltf.support.seeds import derive_seed
 from rltf.tasks.base import Task
+from rltf.tasks.glance import glance
 from rltf.tasks.mixture import left_out_of, parts_of
 from rltf.tasks.validate import Check, validate
 
@@ -159,7 +160,10 @@ def tasks_command() -> None:
 
 
 def print_checks_of(name: str, problems: int, settings: Sequence[str]) -> bool:
-    """Prints the outcome of each check of a task; whether all hold. The tasks of a mixture are checked one by one."""
+    """Prints the outcome of each check of a task; whether all hold. The tasks of a mixture are checked one by one.
+
+    Raises `UserError` for settings that give fewer problems than they say, as training does.
+    """
     data = task_settings(name)
     for setting in settings:
         apply_override(data, setting)
@@ -171,6 +175,7 @@ def print_checks_of(name: str, problems: int, settings: Sequence[str]) -> bool:
         if len(parts) > 1:
             console.print(plain(label, "bold"))
         print_left_out(console, task)
+        glance(task)
         found = validate(task, problems)
         _print_checks(console, found)
         checks += found

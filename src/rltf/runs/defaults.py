@@ -57,6 +57,7 @@ from rltf.runs.directory import RunDir
 from rltf.support.errors import UserError
 from rltf.tasks import Task
 from rltf.tasks.base import Family
+from rltf.tasks.glance import glance
 from rltf.tasks.mixture import parts_of
 
 if TYPE_CHECKING:
@@ -231,9 +232,7 @@ def new_tokens(task: Task, max_tokens: int, horizon: int, *, worked_out: bool) -
 
 def _longest_gold(task: Task) -> int:
     """About the tokens of the longest gold answer among some problems; 0 where there are no golds."""
-    size = task.size("train")
-    looked_at = sorted({i * size // _LOOKED_AT for i in range(_LOOKED_AT)})
-    longest = max(len(task.problem("train", i).answer) for i in looked_at)
+    longest = max(len(problem.answer) for problem in glance(task)[:_LOOKED_AT])
     return math.ceil(longest / _CHARACTERS_PER_TOKEN)
 
 

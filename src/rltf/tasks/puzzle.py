@@ -50,6 +50,10 @@ class Puzzle(ABC):
         """Problem `index` of a split."""
         return self._splits.problem(split, index)
 
+    def glance(self) -> list[Problem]:
+        """Some training problems, drawn without the others."""
+        return self._splits.glance("train")
+
     def write_answer(self, answer: str) -> str:
         """The answer as a model would write it."""
         return tag_answer(answer)

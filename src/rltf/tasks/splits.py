@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 from rltf.support.errors import UserError
@@ -11,6 +12,8 @@ from rltf.types import Problem, Split
 _ORDER: tuple[Split, ...] = ("test", "validation", "train")
 _PATIENCE = 2000
 """Draws in a row without a new problem after which a generator counts as exhausted."""
+_FEW = 1000
+"""So many problems over all splits are drawn even to look at a task."""
 
 
 class DisjointSplits:
@@ -51,6 +54,30 @@ class DisjointSplits:
             self._fill(earlier, self._sizes[earlier])
         self._fill(split, index + 1)
         return self._problems[split][index]
+
+    def glance(self, split: Split) -> list[Problem]:
+        """Distinct problems from the beginning of a split's stream, drawn without the splits before it.
+
+        Of n draws among D equally likely problems n^2 / 2D repeat another, so that a few hundred draws tell whether D
+        is far below the number that is wanted. Where it may be, the whole split is drawn.
+
+        Raises:
+            UserError: the generator runs dry.
+        """
+        total = sum(self._sizes.values())
+        # Three repeats are to be expected where there are just as many problems as are wanted.
+        draws = math.ceil(math.sqrt(6 * total))
+        if total > _FEW:
+            some: list[Problem] = []
+            for position in range(_PATIENCE):
+                if len(some) == draws:
+                    break
+                problem = self._draw(split, len(some), self._seeds[split], position)
+                some += [] if problem is None else [problem]
+            found = {problem.prompt: problem for problem in some}
+            if len(some) == draws and len(found) >= draws - 1:
+                return list(found.values())
+        return [self.problem(split, index) for index in range(self._sizes[split])]
 
     def _fill(self, split: Split, count: int) -> None:
         problems = self._problems[split]

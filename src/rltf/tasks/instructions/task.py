@@ -69,6 +69,10 @@ class Instructions:
         """Problem `index` of a split; its metadata hold the constraints that the question tells (`said`)."""
         return self._splits.problem(split, index)
 
+    def glance(self) -> list[Problem]:
+        """Some training problems, drawn without the others."""
+        return self._splits.glance("train")
+
     def _draw(self, split: Split, index: int, seed: int, position: int) -> Problem | None:
         rng = Random(derive_seed(seed, "instructions", position))
         draft = draw(rng, self._kinds, self._numbers, self._difficulty, self.style)

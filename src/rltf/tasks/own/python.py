@@ -15,6 +15,7 @@ from rltf.support.errors import Stopped, TaskFailed, TaskHung, UserError
 from rltf.support.user_code import TookTooLong, call_user_code
 from rltf.support.user_modules import describe, load_module
 from rltf.tasks.base import Family, FeedbackLevel, Task, score_all
+from rltf.tasks.glance import spread_over
 from rltf.tasks.listed import LeftOut
 from rltf.types import Problem, Score, Split
 
@@ -48,6 +49,13 @@ class PythonTask:
         if not 0 <= index < self.size(split):
             raise IndexError(f"{split} problem {index} of {self.size(split)}")
         return self._checked("problem", f"{split} {index}", lambda: self._task.problem(split, index), self._problem)
+
+    def glance(self) -> list[Problem]:
+        """Some training problems."""
+        found = getattr(self._task, "glance", None)
+        if not callable(found):
+            return [self.problem("train", index) for index in spread_over(self.size("train"))]
+        return self._checked("glance", "the training problems", found, self._problems, share=self.size("train"))
 
     @property
     def left_out(self) -> LeftOut | None:
@@ -106,6 +114,11 @@ class PythonTask:
         if not isinstance(value.prompt, str) or not value.prompt.strip() or not isinstance(value.answer, str):
             return "a Problem whose prompt and answer are texts"
         return "" if value.task == self.name else f"a Problem whose task is {self.name!r}, the name of the task"
+
+    def _problems(self, value: Any) -> str:
+        if not isinstance(value, list) or not value:
+            return "a list of Problems"
+        return next(filter(None, map(self._problem, value)), "")
 
     def _checked(
         self, method: str, subject: str, call: Callable[[], R], fault: Callable[[Any], str], share: int = 1

@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 from rltf.support.errors import UserError
 from rltf.support.seeds import derive_seed
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, Family, FeedbackLevel
+from rltf.tasks.glance import spread_over
 from rltf.tasks.listed import Item, LeftOut, split_items
 from rltf.tasks.own import places
 from rltf.tasks.own.leaks import names_answer
@@ -115,6 +116,10 @@ class SimpleTask:
         """Problem `index` of a split."""
         return self._store.problem(split, index)
 
+    def glance(self) -> list[Problem]:
+        """Some training problems; of `generate`, drawn without the others."""
+        return self._store.glance()
+
     def score(self, problem: Problem, text: str) -> Score:
         """1 where `check` has no complaint, else 0."""
         answer = self.extract(text)
@@ -198,6 +203,9 @@ class _Generated:
     def problem(self, split: Split, index: int) -> Problem:
         return self._splits.problem(split, index)
 
+    def glance(self) -> list[Problem]:
+        return self._splits.glance("train")
+
     def _draw(self, split: Split, index: int, seed: int, position: int) -> Problem | None:
         posed = self._task.generate(Random(derive_seed(seed, position)))
         return None if posed is None else _problem(self._task, self._task._posed(posed), split, index)
@@ -230,6 +238,9 @@ class _Given:
         if not 0 <= index < len(self._items[split]):
             raise IndexError(f"{split} problem {index} of {len(self._items[split])}")
         return _problem(self._task, self._items[split][index], split, index)
+
+    def glance(self) -> list[Problem]:
+        return [self.problem("train", index) for index in spread_over(self.size("train"))]
 
 
 def _problem(task: SimpleTask, item: Item, split: Split, index: int) -> Problem:
