@@ -34,9 +34,10 @@ from rltf.engines.tinker.engine import tinker_engine
 from rltf.engines.tinker.gradients import advantages, loss_and_gradient
 from rltf.engines.tinker.requests import Limits
 from rltf.engines.torch.engine import torch_engine
+from rltf.rollouts.collector import RolloutCollector
 from rltf.runs.build import build_engine, build_task
 from rltf.runs.defaults import settle
-from rltf.support.errors import UserError
+from rltf.support.errors import EngineLost, UserError
 from rltf.types import Completion, Finish, LossName, Query, SamplingParams, TokenDistributions, TrainingSample
 
 SERVERS = sorted(DIALECTS)
@@ -411,7 +412,7 @@ def test_every_wait_ends(serve: Callable[..., tuple[World, Engine]]) -> None:
         (lambda: engine.export(Path("nowhere")), "save its weights"),
     ]
     for wait, doing in waits:
-        with pytest.raises(ServerLost, match=rf"127.0.0.1:9 did not {doing}.* within engine.timeout=0.2 s.*resume"):
+        with pytest.raises(ServerLost, match=rf"127.0.0.1:9 did not {doing}.* within engine.timeout=0.2 s$"):
             wait()
     assert not Path("nowhere").exists()
 
@@ -620,7 +621,7 @@ def test_a_run_stops_with_its_server_and_goes_on_from_its_checkpoint(
 
     observer = rltf.Observer()
     observer.step = second_step  # type: ignore[method-assign, assignment]
-    with rltf.Run.begin(config, tmp_path / "run") as run, pytest.raises(ServerLost, match="resume the run"):
+    with rltf.Run.begin(config, tmp_path / "run") as run, pytest.raises(EngineLost, match="resume the run"):
         run.train([observer])
     (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
     saved = json.loads((checkpoint / "tinker.json").read_text())["state"]
@@ -664,6 +665,21 @@ def test_a_base_model_at_a_server_is_evaluated(terse_model: Path, monkeypatch: p
     assert len([what for what, _ in world.asked if what == "sample"]) >= 3
 
 
+def test_looking_at_a_model_gives_no_advice_to_resume_a_run(terse_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(terse_model, "skyrl_jax")
+    use(monkeypatch, world)
+
+    def ask(*arguments: Any, **named: Any) -> Any:
+        world.stuck = True
+        return collect(*arguments, **named)
+
+    collect = RolloutCollector.collect
+    monkeypatch.setattr(RolloutCollector, "collect", ask)
+    named = {"engine.name": "tinker", "engine.base_url": "http://127.0.0.1:9", "engine.dialect": "skyrl_jax"}
+    with pytest.raises(ServerLost, match=r"did not sample within engine\.timeout=0\.5 s$"):
+        rltf.evaluate(str(terse_model), {**named, "engine.timeout": 0.5, "evaluation.problems": 1})
+
+
 def test_a_server_that_does_not_clip_settles_the_clip(tiny_model: Path) -> None:
     for kind, expected in (("hosted", 1.0), ("skyrl_jax", None), ("skyrl_train", None)):
         config = run_settings(World(tiny_model, kind))
@@ -685,7 +701,11 @@ def test_a_server_that_does_not_clip_settles_the_clip(tiny_model: Path) -> None:
         (("engine.base_url=none",), "set engine.base_url"),
         (("engine.base_url=http://me:secret@host",), "no keys belong in the address.*engine.key_env"),
         (("engine.key_env=NO_SUCH_KEY",), "server: engine.key_env: the environment variable NO_SUCH_KEY is not set"),
-        (("engine.tokenizer=/nowhere",), "no such directory"),
+        (("engine.tokenizer=/nowhere",), r"^prompts: engine\.tokenizer=/nowhere: no such directory"),
+        (
+            ("engine.model=./gone",),
+            r"^prompts: engine\.tokenizer is not set, .* of engine\.model=\./gone are read here: .*; set it to a",
+        ),
         (("engine.dtype=bfloat16",), "engine.dtype: is no setting of engine.name=tinker"),
     ],
 )
@@ -693,7 +713,7 @@ def test_the_dry_run_refuses_in_one_line(
     tiny_model: Path, tmp_path: Path, changes: tuple[str, ...], message: str
 ) -> None:
     # Settings that contradict each other are refused as such, what a server lacks as one of the checks.
-    status = 1 if message.startswith("server: ") or "tokenizer" in changes[0] else 2
+    status = 1 if message.startswith("server: ") or message.startswith("^prompts: ") else 2
     done = command("train", *dry(tiny_model), *changes, "--dry-run", cwd=tmp_path, status=status)
     found = [line for line in (done.stdout + done.stderr).splitlines() if re.search(message, line)]
     assert found, done.stdout[-1000:] + done.stderr

@@ -12,7 +12,6 @@ from rltf.cli.ending import fail
 from rltf.cli.inspect import print_left_out
 from rltf.cli.plan import Gpus, print_plan
 from rltf.config import JudgeConfig, RunConfig, TinkerEngineConfig, TorchEngineConfig
-from rltf.config.engines import on_this_machine
 from rltf.config.load import config_to_json
 from rltf.engines.tinker.connection import check_connection, check_listening
 from rltf.engines.tinker.dialects import check_optimizer
@@ -132,9 +131,9 @@ def _problems(config: RunConfig, task: Task | str, console: Console) -> tuple[in
 
 def _check_prompts(config: RunConfig) -> None:
     """Finds what the model's chat template refuses in the settings."""
-    from rltf.engines.torch.model import load_for_prompts
+    from rltf.engines.tinker.local import load_prompts
 
-    load_for_prompts(on_this_machine(config.engine), config.prompts)
+    load_prompts(config.engine, config.prompts)
 
 
 def _device(engine: TorchEngineConfig) -> None:
@@ -146,11 +145,9 @@ def _device(engine: TorchEngineConfig) -> None:
 
 def _log(console: Console, config: RunConfig) -> None:
     """Reads the log as the run will, with the model's own chat template and its context."""
-    from rltf.engines.torch.model import load_for_prompts
+    from rltf.engines.tinker.local import load_prompts
 
-    log = load_fitting_log(
-        config, build_task(config.task), *load_for_prompts(on_this_machine(config.engine), config.prompts)
-    )
+    log = load_fitting_log(config, build_task(config.task), *load_prompts(config.engine, config.prompts))
     for line in (f"log: {len(log.entries):,} entries to train on", *log.told()):
         console.print(plain(line), soft_wrap=True)
 

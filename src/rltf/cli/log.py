@@ -10,7 +10,6 @@ from typing import Any
 from rich.console import Console
 
 from rltf.config import RunConfig
-from rltf.config.engines import on_this_machine
 from rltf.config.load import apply_override, validate_config
 from rltf.feedback.logged import LogEntry, read_log, write_log
 from rltf.feedback.logged.convert import Chats, to_pair
@@ -66,9 +65,9 @@ def _config(path: Path, settings: Sequence[str]) -> RunConfig:
 def _fitting(rows: Sequence[tuple[int, LogEntry]], config: RunConfig, tally: Tally) -> list[tuple[int, LogEntry]]:
     """The entries that the model can take; the others are counted."""
     # Imported here: transformers takes seconds to import.
-    from rltf.engines.torch.model import load_for_prompts
+    from rltf.engines.tinker.local import load_prompts
 
-    renderer, max_tokens = load_for_prompts(on_this_machine(config.engine), config.prompts)
+    renderer, max_tokens = load_prompts(config.engine, config.prompts)
     check = fits(renderer, Prompts(config.prompts), max_tokens)
     found: list[tuple[int, LogEntry]] = []
     for number, entry in rows:

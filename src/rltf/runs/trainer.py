@@ -23,7 +23,7 @@ from rltf.runs.directory import RunDir
 from rltf.runs.evaluations import Evaluations
 from rltf.runs.observers import Observer
 from rltf.runs.summary import summarize
-from rltf.support.errors import RunStopped
+from rltf.support.errors import EngineLost, RunStopped
 from rltf.types import RolloutGroup, TrainingSample
 
 
@@ -57,7 +57,19 @@ class Trainer:
     """Kinds of alarm that the newest step gave."""
 
     def run(self) -> Summary:
-        """Trains to the end and returns the summary. Raises `Interrupted` once a requested stop is saved."""
+        """Trains to the end and returns the summary.
+
+        Raises:
+            Interrupted: once a requested stop is saved.
+            EngineLost: with the advice to resume the run.
+        """
+        try:
+            return self._run()
+        except EngineLost as lost:
+            advice = "once that is mended, resume the run, which goes on from its newest checkpoint"
+            raise EngineLost(f"{lost}; {advice}") from lost
+
+    def _run(self) -> Summary:
         start = done = self._restore()
         steps = self.config.trainer.steps
         try:

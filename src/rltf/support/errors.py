@@ -14,6 +14,10 @@ class Stopped(SystemExit):
     """
 
 
+class EngineLost(UserError):
+    """A server that samples and trains is not there any more. A run can be resumed once it is again."""
+
+
 class RunStopped(UserError):
     """The run must not go on: it ends in good order, to be resumed."""
 

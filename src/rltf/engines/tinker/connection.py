@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from rltf.config import TinkerEngineConfig
 from rltf.support.addresses import check_listens
-from rltf.support.errors import UserError
+from rltf.support.errors import EngineLost, UserError
 
 T = TypeVar("T")
 HOSTED_KEY = "TINKER_API_KEY"
@@ -20,8 +20,8 @@ _NO_KEY = "tml-none"
 """The SDK wants a key of this form where the server wants none."""
 
 
-class ServerLost(UserError):
-    """The server did not do what it was asked to, or did not answer in time. A run stops, to be resumed."""
+class ServerLost(EngineLost):
+    """The server did not do what it was asked to, or did not answer in time."""
 
 
 def sdk() -> Any:
@@ -74,8 +74,6 @@ class Connection:
         """Raises `ServerLost` where nobody answers, `UserError` where the server does not have the model."""
         check_connection(config)
         check_listening(config)
-        self.advice = ""
-        """What to do where the server is lost: nothing more than to mend it, until there is a run to be resumed."""
         self._name = config.base_url or "the hosted service"
         self.timeout, self._key = config.timeout, key_of(config)
         address = {} if config.base_url is None else {"base_url": config.base_url}
@@ -120,14 +118,12 @@ class Connection:
         except TimeoutError:
             with suppress(Exception):
                 (future if hasattr(future, "cancel") else future.future()).cancel()
-            raise ServerLost(
-                f"{self._name} did not {doing} within engine.timeout={self.timeout:g} s{self.advice}"
-            ) from None
+            raise ServerLost(f"{self._name} did not {doing} within engine.timeout={self.timeout:g} s") from None
         except UserError:
             raise
         except Exception as error:
             reason = " ".join(str(error).replace(self._key, "(key)").split())[:300] or type(error).__name__
-            raise ServerLost(f"{self._name} did not {doing}: {reason}{self.advice}") from error
+            raise ServerLost(f"{self._name} did not {doing}: {reason}") from error
 
     def close(self) -> None:
         """Ends the session, so that the server gives its adapters back in time."""

@@ -76,7 +76,6 @@ class TinkerLearner:
             )
             check_reduction(self._config, self.connection, self._new_client(), ends)
         self._adapters, self._untouched = self._new_client(), True
-        self.connection.advice = "; once that is mended, resume the run, which goes on from its newest checkpoint"
 
     def _notes(self) -> list[str]:
         notes = [
