@@ -26,14 +26,16 @@ SHORT = [
 ]
 
 
-def run(path: Path, *settings: str) -> list[dict[str, float]]:
+def run(path: Path, *settings: str, says: str = "") -> list[dict[str, float]]:
     result = CliRunner().invoke(app, ["train", METHOD, *SHORT, *settings, "--run-dir", str(path)])
     assert result.exit_code == 0, result.output
+    assert says in result.output
     return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_the_example_trains_through_the_command_line_and_its_settings_count(tmp_path: Path) -> None:
-    metrics = run(tmp_path / "run")
+    metrics = run(tmp_path / "run", says="feedback_on_tokens on binary_matrix with builtin: 2 steps")
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["method"] == "feedback_on_tokens"
     assert metrics[0]["samples/blame"] > 0
     assert metrics[0]["samples/policy"] > 0
     heavier = run(tmp_path / "heavier", "objective.settings.weight=4.0")

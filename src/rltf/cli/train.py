@@ -71,7 +71,7 @@ def _run(settings: list[str], path: Path | None, resume: Path | None, accept_cha
 def _train(console: Console, run: Run) -> Summary:
     config = run.config
     opening = (
-        f"{config.objective.name} on {run.task.name} with {config.engine.model}: {config.trainer.steps} steps of "
+        f"{config.method} on {run.task.name} with {config.engine.model}: {config.trainer.steps} steps of "
         f"{config.trainer.groups_per_batch} x {config.trainer.group_size} rollouts, run directory {run.path}"
     )
     console.print(plain(opening), soft_wrap=True)

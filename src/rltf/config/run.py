@@ -14,7 +14,14 @@ from pydantic import Field, model_validator
 from rltf.config.engines import EngineConfig, TinkerEngineConfig, TorchEngineConfig
 from rltf.config.feedback import FeedbackConfig, JudgeConfig
 from rltf.config.log import LogConfig
-from rltf.config.objectives import ObjectiveConfig, RltfSdConfig, RltfSdFmConfig, SdftConfig, SdpoConfig
+from rltf.config.objectives import (
+    ObjectiveConfig,
+    RltfSdConfig,
+    RltfSdFmConfig,
+    SdftConfig,
+    SdpoConfig,
+    UserMethodConfig,
+)
 from rltf.config.prompts import PromptsConfig
 from rltf.config.records import RecordsConfig
 from rltf.config.sampler import SamplerConfig
@@ -349,6 +356,12 @@ class RunConfig(Section):
                     f"log.score={log.score} has one revision that is not the policy's; set objective.sd.ratio=none and "
                     "objective.sd.baseline=first_turn"
                 )
+
+    @property
+    def method(self) -> str:
+        """What the method is called; one of the user's by the name of its function."""
+        objective = self.objective
+        return objective.path.rpartition(":")[2] if isinstance(objective, UserMethodConfig) else objective.name
 
     @property
     def horizon(self) -> int:

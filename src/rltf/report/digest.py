@@ -19,6 +19,7 @@ from rltf.report.tally import Tally
 from rltf.rollouts.monitors import alarms
 from rltf.rollouts.records import EvaluationRecord, GroupSamples, RolloutRecord, Summary
 from rltf.runs.directory import RunDir
+from rltf.runs.summary import method_of
 
 POINTS = 300
 """Most points of a curve; of longer runs, several steps make one."""
@@ -84,7 +85,7 @@ class Digest:
         return {
             "name": self.run.path.resolve().name,
             "path": str(self.run.path.resolve()),
-            "method": self.config.objective.name,
+            "method": method_of(self.config, self.run),
             "task": self.config.task.name,
             "model": self.config.engine.model,
             "seed": self.config.seed,

@@ -143,7 +143,7 @@ class Run:
         machine, digests = {**environment(), "exact": loaded.exact}, input_digests(config)
         mark = mark_of(config, digests)
         names = {part: name_of(value) for part, value in given.items() if value is not None}
-        name = f"{tried.name}-{names.get('objective', config.objective.name)}-seed{config.seed}"
+        name = f"{tried.name}-{names.get('objective', config.method)}-seed{config.seed}"
         directory = RunDir.create_unused(RUNS, name) if path is None else RunDir.create(Path(path))
         directory.write_text("run.json", json.dumps({"format": FORMAT, "given": names}, indent=2) + "\n")
         directory.write_text("environment.json", json.dumps(machine, indent=2) + "\n")

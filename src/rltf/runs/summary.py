@@ -17,7 +17,7 @@ def summarize(
     trainer = config.trainer
     return Summary(
         task=task,
-        method=run_dir.given().get("objective", config.objective.name),
+        method=method_of(config, run_dir),
         seed=config.seed,
         steps=trainer.steps,
         rollouts=trainer.steps * trainer.groups_per_batch * trainer.group_size,
@@ -30,6 +30,11 @@ def summarize(
         before=_accuracies(before),
         after=_accuracies(after),
     )
+
+
+def method_of(config: RunConfig, run_dir: RunDir) -> str:
+    """What a run's method is called, also where it was handed in from Python."""
+    return run_dir.given().get("objective", config.method)
 
 
 def _accuracies(record: EvaluationRecord) -> Accuracies:
