@@ -135,7 +135,16 @@ def test_pages_open_from_the_disk_and_find_what_is_searched_for(site: Path, tmp_
                 browser.get((site / page).as_uri())
                 wide = browser.execute_script("return document.documentElement.scrollWidth")
                 assert wide <= width, f"{page} is {wide} wide on a page of {width}"
+        window(browser, 390, 800)
+        browser.get((site / "settings.html").as_uri())
+        hidden = (
+            "return [...document.querySelectorAll('.md-typeset__scrollwrap')].map(e => e.scrollWidth - e.clientWidth)"
+        )
+        assert max(browser.execute_script(hidden)) <= 0, "tables of settings are shown whole on a phone"
         window(browser, 1280, 800)
+        browser.get((site / "index.html").as_uri())
+        browser.find_element(By.LINK_TEXT, "Results").click()
+        assert browser.find_element(By.CSS_SELECTOR, "article h1").text.startswith("Results")
         browser.get((site / "index.html").as_uri())
         browser.find_element(By.CSS_SELECTOR, "input.md-search__input").send_keys("logprob_floor")
         found = WebDriverWait(browser, 20).until(

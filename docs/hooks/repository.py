@@ -4,6 +4,8 @@ A document links to other files as it would on GitHub, by a path from where it s
 the site is built, each file that such links reach from `docs/` gets a page below `repository/`, notebooks of `docs/`
 get one in their place, and the links lead there. A link that shows the name of a document (`[tasks.md](tasks.md)`)
 shows its title. A link to nothing is left as it is, and `mkdocs build --strict` refuses it.
+
+README's section on results is a page too, as the navigation leads to pages alone.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 FOLDER = "repository"
+RESULTS = "results.md"
 _LINK = re.compile(r"(\]\()(?![a-z]+:|#|/)([^)#\s]+)(?=[#)])")
 _NAMED_BY_FILE = re.compile(r"\[[\w./]+\.md(?=\]\((?![a-z]+:|#|/)([^)#\s]+\.md)[#)])")
 _COPIED = (".svg", ".png")
@@ -37,6 +40,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     _sources.clear()
     for file in [file for file in files if file.src_uri.endswith(".ipynb")]:
         files.remove(file)
+    readme = docs.parent / "README.md"
+    if readme.is_file():
+        _sources[RESULTS] = readme
+        content = _section(readme.read_text(encoding="utf-8"), "Results")
+        files.append(File.generated(config, RESULTS, content=content, inclusion=InclusionLevel.INCLUDED))
     waiting = sorted(path for path in docs.rglob("*") if path.suffix in (".md", ".ipynb"))
     known = set(waiting)
     for path in waiting:
@@ -73,6 +81,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"[{text[2:].splitlines()[0]}" if text.startswith("# ") else link[0]
 
     return _LINK.sub(there, _NAMED_BY_FILE.sub(titled, markdown))
+
+
+def _section(text: str, heading: str) -> str:
+    """A section of a document as a document of its own."""
+    match = re.search(rf"^## {heading}\n.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return match[0].removeprefix("#") if match else ""
 
 
 def _stands_already(path: Path, docs: Path) -> bool:
