@@ -228,6 +228,43 @@ def test_how_first_attempts_read_stands_below_the_table_where_all_runs_measured_
     assert "| `sd` | -4.50 | 25.0 | 0.0 | 10.0 |" in text
 
 
+def by_kind(words: float, case: float) -> dict[str, dict[str, float | None]]:
+    figures = {"first_turn_interval": 0.05, "second_turn": None, "second_turn_interval": None}
+    return {
+        "use_words": {"problems": 40, "first_turn": words, **figures},
+        "a | b": {"problems": 9, "first_turn": case, **figures},
+    }
+
+
+def test_accuracy_by_kind_stands_below_the_table_where_the_task_tells_kinds(
+    finished: tuple[Comparison, Path],
+) -> None:
+    comparison, directory = finished
+    assert outcome(*finished)["arms"]["sd"]["by_kind"] == {}
+    assert "by kind" not in table(outcome(*finished), "rltf compare two.toml")
+    for i, run in enumerate(comparison.runs):
+        before, after = by_kind(0.0, 0.1), by_kind(0.2 * i, 1.0)
+        summary = make_summary(
+            replace(make_accuracies(0.0), by_kind=before), replace(make_accuracies(0.5), by_kind=after)
+        )
+        (directory / run.name / "summary.json").write_text(json.dumps(summary.to_json()))
+    found = outcome(*finished)
+    half = 12.706 * 0.2 / 2
+    assert found["arms"]["sd"]["by_kind"]["use_words"]["after"]["half"] == pytest.approx(half, rel=1e-3)
+    lines = table(found, "rltf compare two.toml").splitlines()
+    at = lines.index("| first attempts by kind, % | problems | before | `grpo` | `sd` |")
+    assert lines[at + 2 : at + 4] == [
+        "| use_words | 40 | 0.0 ± 0.0 | 10.0 ± 127.1 | 50.0 ± 127.1 |",
+        "| a ¦ b | 9 | 10.0 ± 0.0 | 100.0 ± 0.0 | 100.0 ± 0.0 |",
+    ]
+    assert "interval over seeds" in lines[at + 5]
+    # Of one seed, the interval is the evaluation's own.
+    runs = tuple(run for run in comparison.runs if run.seed == 0)
+    alone = table(outcome(replace(comparison, runs=runs), directory), "rltf compare two.toml")
+    assert "| use_words | 40 | 0.0 ± 5.0 | 0.0 ± 5.0 | 40.0 ± 5.0 |" in alone
+    assert "interval over problems" in alone
+
+
 def test_an_unfinished_run_is_named(finished: tuple[Comparison, Path]) -> None:
     (finished[1] / "sd-seed1" / "summary.json").unlink()
     with pytest.raises(UserError, match="sd-seed1: the run is not finished"):

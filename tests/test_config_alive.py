@@ -252,6 +252,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "task.settings": "test_own_task.py::test_settings_reach_the_class_and_wrong_ones_are_refused",
     "task.test_path": "test_rows_task.py::test_a_test_file_gives_the_test_problems_in_its_order",
     "task.example_field": "test_rows_task.py::test_a_pattern_without_an_example_is_told_what_it_lacks",
+    "task.kind_field": "test_rows_task.py::test_kinds_of_rows",
     "task.instruction": "test_rows_task.py::test_rows_become_problems_with_the_form_of_the_answer_behind_them",
     "task.answer_in": "test_rows_task.py::test_where_the_answer_stands",
     "task.scorer": "test_rows_task.py::test_a_judge_scores_rows_with_or_without_an_answer",

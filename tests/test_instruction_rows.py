@@ -53,6 +53,7 @@ def test_ifevals_rows_become_problems_and_what_cannot_be_checked_is_named() -> N
         "use_words",
         "lowercase",
     ]
+    assert found["Say hello with the keywords sun and rain."].kinds == ("use_words", "lowercase")
 
 
 def test_answers_that_meet_all_constraints_are_built_where_they_can_be() -> None:

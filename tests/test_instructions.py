@@ -50,6 +50,12 @@ def problems(of: Instructions) -> list[Problem]:
     return [of.problem(split, index) for split in splits for index in range(of.size(split))]
 
 
+def test_problems_name_the_kinds_of_constraint_that_they_ask_for() -> None:
+    for problem in problems(task(max_constraints=3, unsaid=2)):
+        assert problem.kinds == tuple(kind.name for kind in problem.metadata["said"])
+        assert problem.kinds
+
+
 def graded_pairs() -> dict[str, list[tuple[dict[str, Any], str, bool]]]:
     pairs: dict[str, list[tuple[dict[str, Any], str, bool]]] = defaultdict(list)
     for line in (DATA / "by_hand.jsonl").read_text().splitlines():

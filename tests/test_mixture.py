@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -282,6 +283,26 @@ def test_figures_by_task() -> None:
     assert metrics["accuracy/first_turn/a"] == 0.75
     assert metrics["accuracy/first_turn/b"] == 0.0
     assert not [name for name in rollout_metrics(groups) if name.count("/") > 1]
+
+
+def test_figures_by_kind() -> None:
+    kinds: list[tuple[str, ...]] = [("words", "case"), ("words",), ("case", "case"), ()]
+    groups = [
+        replace(each, problem=replace(each.problem, kinds=mine))
+        for each, mine in zip(
+            [group("a", 1.0, 0.0), group("a", 0.0, 0.0), group("a", 1.0, 1.0), group("a", 0.0, 1.0)], kinds, strict=True
+        )
+    ]
+    figures = summarize(groups, "test", 2, 1.0)
+    assert {name: (each["problems"], each["first_turn"]) for name, each in figures.by_kind.items()} == {
+        "case": (2, 0.75),
+        "words": (2, 0.25),
+    }
+    assert figures.by_kind["words"]["first_turn_interval"] is not None
+    # Where all problems are of the same kinds, these say nothing that the whole does not.
+    alike = [replace(each, problem=replace(each.problem, kinds=("words", "case"))) for each in groups]
+    assert summarize(alike, "test", 2, 1.0).by_kind == {}
+    assert summarize([group("a", 1.0)], "test", 1, 1.0).by_kind == {}
 
 
 def entry(problem: Problem, **place: Any) -> LogEntry:

@@ -406,6 +406,28 @@ def test_an_example_stands_for_the_answer_where_the_answer_is_a_pattern(tmp_path
     assert not task.reveals_answer(problem, "It must match something else.")
 
 
+def test_kinds_of_rows(tmp_path: Path) -> None:
+    given: list[Any] = ["algebra", ["algebra", 5], None, []]
+    rows = [{"question": f"{n}?", "answer": str(n), "about": {"kind": kind}} for n, kind in enumerate(given)]
+    task = make(write(tmp_path / "rows.jsonl", rows), kind_field="about.kind", validation_size=1, test_size=1)
+    splits: tuple[Split, ...] = get_args(Split)
+    found = [task.problem(split, i) for split in splits for i in range(task.size(split))]
+    assert {problem.answer: problem.kinds for problem in found} == {
+        "0": ("algebra",),
+        "1": ("algebra", "5"),
+        "2": (),
+        "3": (),
+    }
+    rows[1]["about"] = {"kind": [{"no": "kind"}]}
+    with pytest.raises(
+        UserError, match=r"rows\.jsonl, line 2: about\.kind: must be a text, a number, or a list of them"
+    ):
+        make(write(tmp_path / "rows.jsonl", rows), kind_field="about.kind").size("train")
+    rows[1]["about"] = {}
+    with pytest.raises(UserError, match=r"line 2: has no field about\.kind"):
+        make(write(tmp_path / "rows.jsonl", rows), kind_field="about.kind").size("train")
+
+
 @pytest.mark.parametrize("pattern", ["(a|aa)+$", "((a{1,50}){1,50}){1,50}$", "(a|a?)+$"])
 def test_a_catastrophic_pattern_is_a_wrong_answer_in_bounded_time(pattern: str, tmp_path: Path) -> None:
     task, problem = one(tmp_path, pattern, scorer="regex")

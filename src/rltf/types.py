@@ -54,6 +54,8 @@ class Problem:
     """What the task needs to score and to explain; opaque to everything else."""
     before: tuple[Message, ...] = ()
     """The conversation that leads up to the question, for a question out of the midst of one."""
+    kinds: tuple[str, ...] = ()
+    """What kinds of problem it is of, by which evaluations give figures too; empty where the task knows none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

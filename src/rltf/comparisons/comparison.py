@@ -195,7 +195,8 @@ def outcome(comparison: Comparison, directory: Path) -> dict[str, Any]:
     """Everything that the finished runs say together, as plain JSON values.
 
     Per arm and figure: each seed's value and their spread, before and after training; the paired difference to
-    the baseline over the seeds; the learning curves on the validation split; cost.
+    the baseline over the seeds; the learning curves on the validation split; first attempts by kind of problem, where
+    the task tells kinds; cost.
     """
     summaries = {run: _summary(directory / run.name) for run in comparison.runs}
     arms: dict[str, Any] = {}
@@ -218,6 +219,7 @@ def outcome(comparison: Comparison, directory: Path) -> dict[str, Any]:
             str(level): {str(seed): _rollouts_to(path, level) for seed, path in paths.items()} for level in LEVELS
         }
         arms[arm]["fluency"] = _fluency(list(paths.values()))
+        arms[arm]["by_kind"] = _by_kind(list(mine.values()))
     for arm in comparison.arms:
         arms[arm]["difference"] = _differences(arms, arm, comparison.baseline)
     return {
@@ -284,6 +286,26 @@ def _rollouts_to(path: Path, level: float) -> int | None:
     trainer = run.config()["trainer"]
     steps = [r.step for r in run.evaluations() if r.split == "validation" and r.first_turn >= level]
     return min(steps) * trainer["groups_per_batch"] * trainer["group_size"] if steps else None
+
+
+def _by_kind(summaries: Sequence[Summary]) -> dict[str, dict[str, Any]]:
+    """First attempts at the test problems of each kind, before and after training; empty where tasks tell no kinds.
+
+    Over seeds as everywhere; of a single run, the interval is that over its problems.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for kind, figures in summaries[0].after.by_kind.items():
+        found[kind] = {"problems": figures["problems"]}
+        for when in ("before", "after"):
+            known = [each for s in summaries if (each := getattr(s, when).by_kind.get(kind))]
+            values = [each["first_turn"] for each in known if each["first_turn"] is not None]
+            if not values:
+                found[kind][when] = None
+            elif len(summaries) == 1:
+                found[kind][when] = {"mean": values[0], "half": known[0]["first_turn_interval"]}
+            else:
+                found[kind][when] = spread(values).record()
+    return found
 
 
 def _fluency(paths: Sequence[Path]) -> dict[str, dict[str, float | None]] | None:

@@ -47,6 +47,7 @@ def table(outcome: Mapping[str, Any], command: str) -> str:
         f"each seed's value in brackets, on {outcome['test_problems']} test problems. Second-turn: after a wrong first "
         f"attempt, with feedback. Differences are paired by seed. Made by `{command}`.",
         *_how_soon(arms),
+        *_by_kind(arms, len(seeds)),
         *_how_it_reads(arms),
     ]
     return "\n".join(lines) + "\n"
@@ -66,6 +67,27 @@ def _how_soon(arms: Mapping[str, Any]) -> list[str]:
         ]
         lines.append(f"| `{arm}` | {' | '.join(cells)} |")
     return [*lines, "", "Of each seed, at the first evaluation on the validation problems that reaches the accuracy."]
+
+
+def _by_kind(arms: Mapping[str, Any], seeds: int) -> list[str]:
+    """First attempts by kind of problem, where runs told kinds apart."""
+    kinds = next(iter(arms.values())).get("by_kind", {})
+    if not kinds or not all(found.get("by_kind") for found in arms.values()):
+        return []
+    heads = " | ".join(f"`{arm}`" for arm in arms)
+    lines = ["", f"| first attempts by kind, % | problems | before | {heads} |", "|---" * (3 + len(arms)) + "|"]
+    for kind, start in kinds.items():
+        cells = [start["before"], *(found["by_kind"].get(kind, {}).get("after") for found in arms.values())]
+        shown = ["-" if each is None else percent_points(each) for each in cells]
+        named = " ".join(kind.split()).replace("|", "¦")  # It may come out of a file.
+        lines.append(f"| {named} | {start['problems']:.0f} | {' | '.join(shown)} |")
+    over = "problems" if seeds == 1 else "seeds"
+    return [
+        *lines,
+        "",
+        "Of the test problems of a kind, which may be of others too: right as a whole, ± half the 95 % interval over "
+        f"{over}.",
+    ]
 
 
 def _how_it_reads(arms: Mapping[str, Any]) -> list[str]:

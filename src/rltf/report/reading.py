@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from rltf.rollouts.records import values_of
 from rltf.support.errors import UserError
+from rltf.support.texts import values_of
 
 R = TypeVar("R")
 

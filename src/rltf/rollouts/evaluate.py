@@ -13,7 +13,7 @@ from rltf.rollouts.collector import RolloutCollector
 from rltf.rollouts.records import Evaluation
 from rltf.support.errors import FeedbackStopped
 from rltf.support.seeds import derive_seed
-from rltf.types import Finish, RolloutGroup, Score, Split, Turn
+from rltf.types import Finish, Problem, RolloutGroup, Score, Split, Turn
 
 PROBLEMS_AT_ONCE = 64
 
@@ -102,21 +102,27 @@ def summarize(groups: Sequence[RolloutGroup], split: Split, samples: int, temper
         feedback_failed=_mean([rollout.status == "feedback_failed" for rollout in rollouts]),
         score_failed=sum(len(group.unscored) for group in groups) / (samples * len(groups)),
         tokens=_mean([len(turn.completion.tokens) for turn in first]),
-        by_task=_by_task(groups),
+        by_task=_by_name(groups, lambda problem: (problem.task,)),
+        by_kind=_by_name(groups, lambda problem: problem.kinds),
     )
 
 
-def _by_task(groups: Sequence[RolloutGroup]) -> dict[str, dict[str, float | None]]:
-    tasks = sorted({group.problem.task for group in groups})
-    if len(tasks) < 2:
+def _by_name(
+    groups: Sequence[RolloutGroup], names_of: Callable[[Problem], Sequence[str]]
+) -> dict[str, dict[str, float | None]]:
+    """The figures of the problems that bear each name; empty where all bear the same ones."""
+    bearing: dict[str, list[RolloutGroup]] = {}
+    for group in groups:
+        for name in dict.fromkeys(names_of(group.problem)):
+            bearing.setdefault(name, []).append(group)
+    if all(len(mine) == len(groups) for mine in bearing.values()):
         return {}
     figures: dict[str, dict[str, float | None]] = {}
-    for task in tasks:
-        mine = [group for group in groups if group.problem.task == task]
+    for name, mine in sorted(bearing.items()):
         (single, single_interval), (second, second_interval) = (
             _mean_and_interval(mine, turn, _correct) for turn in (0, 1)
         )
-        figures[task] = {
+        figures[name] = {
             "problems": len(mine),
             "first_turn": single,
             "first_turn_interval": single_interval,

@@ -7,7 +7,6 @@ a run writes there; what later versions may add is passed over.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -196,6 +195,9 @@ class Accuracies:
     """Problems with a correct first attempt among the samples."""
     by_task: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     """For each task of a mixture: `problems`, `first_turn`, `second_turn` and their intervals. Empty for one task."""
+    by_kind: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """The same for each kind of problem (`Problem.kinds`), of the problems of that kind, which may be of others too.
+    Empty where the task tells no kinds apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,15 +330,6 @@ class Timing:
         return _typed(cls, {**data, "phases": phases})
 
 
-def values_of(text: str) -> Any:
-    """What JSON says; raises `ValueError` also for `NaN` and `Infinity`, which are no JSON and which no run writes."""
-    return json.loads(text, parse_constant=_refuse)
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
-
-
 def metrics_from_json(data: Mapping[str, Any]) -> dict[str, float]:
     """A line of metrics.jsonl: `step`, and a finite number by each name. Raises `ValueError` for anything else."""
     if (
@@ -366,12 +359,13 @@ _OLD_NAMES = {
 
 
 def _renamed(data: Any) -> Any:
-    """With the names of version 0.1 replaced by today's, at any depth; a task's label (`by_task`) stays as it is."""
+    """With the names of version 0.1 replaced by today's, at any depth; names of tasks and kinds stay as they are."""
     if isinstance(data, Mapping):
-        tasks = data.get("by_task")
-        labels = (
-            {"by_task": {name: _renamed(value) for name, value in tasks.items()}} if isinstance(tasks, dict) else {}
-        )
+        labels = {
+            part: {name: _renamed(value) for name, value in data[part].items()}
+            for part in ("by_task", "by_kind")
+            if isinstance(data.get(part), dict)
+        }
         return {_OLD_NAMES.get(name, name): _renamed(value) for name, value in data.items()} | labels
     return [_renamed(value) for value in data] if isinstance(data, list) else data
 

@@ -46,9 +46,9 @@ from rltf.rollouts.records import (
     Summary,
     Timing,
     metrics_from_json,
-    values_of,
 )
 from rltf.support.errors import UserError
+from rltf.support.texts import values_of
 
 R = TypeVar("R")
 _UNFINISHED = ".tmp"

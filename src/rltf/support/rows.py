@@ -98,6 +98,15 @@ def text_of(row: Mapping[str, Any], name: str, place: str) -> str:
     return value
 
 
+def kinds_in(row: Mapping[str, Any], name: str, place: str) -> tuple[str, ...]:
+    """A row's kinds: one text or number, a list of them, or null for none; raises `UserError` for anything else."""
+    value = field_of(row, name, place)
+    listed = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(kind, str | int | float) for kind in listed):
+        raise UserError(f"{place}: {name}: must be a text, a number, or a list of them, not {_kind(value)}")
+    return tuple(str(kind) for kind in listed)
+
+
 def _kind(value: object) -> str:
     names = {type(None): "nothing (null)", bool: "true or false", list: "a list", dict: "a group of fields"}
     return names.get(type(value), f"a {type(value).__name__}")

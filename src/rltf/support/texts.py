@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
+from typing import Any
 
 THINKING = (
     r"(?:[\w-]+:)?(?:[\w-]*(?:think|thought|reason|reflect|scratch|monologue|deliberat|ruminat)[\w-]*|analysis|cot)"
@@ -25,3 +27,12 @@ def digits_of(value: float | Decimal) -> str:
         return str(value)
     exact = value if isinstance(value, Decimal) else Decimal(repr(value))
     return format(exact, "f") if not exact or abs(exact.adjusted()) <= _MOST_ZEROS else str(value)
+
+
+def values_of(text: str) -> Any:
+    """What JSON says; raises `ValueError` also for `NaN` and `Infinity`, which are no JSON and which no run writes."""
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")

@@ -35,6 +35,8 @@ class Item:
     """The question alone, by which two problems are found to be the same."""
     answer: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ()
+    """As of `Problem`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,13 @@ class ListedTask(ABC):
             raise IndexError(f"{split} problem {index} of {len(items)}")
         item = items[index]
         return Problem(
-            task=self.name, split=split, index=index, prompt=item.prompt, answer=item.answer, metadata=item.metadata
+            task=self.name,
+            split=split,
+            index=index,
+            prompt=item.prompt,
+            answer=item.answer,
+            metadata=item.metadata,
+            kinds=item.kinds,
         )
 
     @property

@@ -44,6 +44,9 @@ class RowsConfig(ListedConfig):
     example_field: str | None = None
     """For `scorer=regex`: the field with an answer that the pattern matches, which stands for the right one wherever
     one is shown. Unset: the pattern itself does, and `rltf validate` holds only if it matches itself."""
+    kind_field: str | None = None
+    """The field with a problem's kind, or a list of its kinds, such as a subject and a level: evaluations and
+    comparisons then give accuracies by kind too."""
     instruction: str | None = None
     """What is said behind each question about the form of the answer. Unset: what `answer_in` asks for."""
     answer_in: Literal["tags", "whole", "last_line"] = "tags"

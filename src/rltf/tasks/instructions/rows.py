@@ -106,7 +106,8 @@ class InstructionRows(ListedTask):
                 raise UserError(f"{place}: {error}") from None
             if not said:
                 raise UserError(f"{place}: names no constraint")
-            items.append(Item(prompt=prompt, question=prompt, answer="", metadata={"said": said}))
+            kinds = tuple(kind.name for kind in said)
+            items.append(Item(prompt=prompt, question=prompt, answer="", metadata={"said": said}, kinds=kinds))
         if not items:
             raise UserError(
                 f"{source}: holds no prompt whose constraints can be checked ({self._rows_left_out} without)"

@@ -85,6 +85,7 @@ class Instructions:
             prompt=draft.question,
             answer=draft.answer,
             metadata={"said": draft.said},
+            kinds=tuple(kind.name for kind in draft.said),
         )
 
     def constraints(self, problem: Problem) -> tuple[Kind, ...]:

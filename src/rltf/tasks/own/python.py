@@ -113,6 +113,8 @@ class PythonTask:
             return "a Problem"
         if not isinstance(value.prompt, str) or not value.prompt.strip() or not isinstance(value.answer, str):
             return "a Problem whose prompt and answer are texts"
+        if not isinstance(value.kinds, tuple) or not all(isinstance(kind, str) for kind in value.kinds):
+            return "a Problem whose kinds are a tuple of texts"
         return "" if value.task == self.name else f"a Problem whose task is {self.name!r}, the name of the task"
 
     def _problems(self, value: Any) -> str:

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from rltf.support.errors import UserError
-from rltf.support.rows import load_rows, source_label, text_of
+from rltf.support.rows import kinds_in, load_rows, source_label, text_of
 from rltf.tasks.base import CORRECT_FEEDBACK, INCORRECT_FEEDBACK, Family, FeedbackLevel, Rubric, criticism_at
 from rltf.tasks.golds import fault_of_gold, final_answer
 from rltf.tasks.listed import Item, ListedTask
@@ -32,6 +32,7 @@ class RowsTask(ListedTask):
         question_field: str,
         answer_field: str,
         example_field: str | None,
+        kind_field: str | None,
         instruction: str | None,
         answer_in: str,
         scorer: str,
@@ -44,6 +45,7 @@ class RowsTask(ListedTask):
         self.name = source_label(path)
         self._path, self._test_path = path, test_path
         self._question, self._answer, self._example = question_field, answer_field, example_field
+        self._kind = kind_field
         self._answer_in = answer_in
         self._instruction = places.INSTRUCTIONS[answer_in] if instruction is None else instruction
         self._judged, self._passing_score = scorer == "judge", passing_score
@@ -79,7 +81,8 @@ class RowsTask(ListedTask):
             raise UserError(f"{place}: {self._answer}: {fault}")
         prompt = f"{question}\n\n{self._instruction}" if self._instruction else question
         # What is compared with, and what is shown as the right answer: the same but for a pattern.
-        return Item(prompt=prompt, question=question, answer=example, metadata={"gold": gold})
+        kinds = kinds_in(row, self._kind, place) if self._kind else ()
+        return Item(prompt=prompt, question=question, answer=example, metadata={"gold": gold}, kinds=kinds)
 
     def rubric(self, problem: Problem) -> Rubric | None:
         """One score on the whole, where a judge scores."""

@@ -34,7 +34,7 @@ from rltf.tasks.splits import DisjointSplits
 from rltf.types import Problem, Score, Split
 
 Posed: TypeAlias = tuple[str, str] | tuple[str, str, Mapping[str, Any]]
-"""A question, its answer, and what else `check` is to know."""
+"""A question, its answer, and what else `check` is to know; `kinds` in that, a list of texts, are the problem's."""
 
 INSTRUCTION = places.INSTRUCTIONS["tags"]
 
@@ -182,7 +182,11 @@ class SimpleTask:
                 f"question and answer must be texts that are not empty, not {question!r:.40}, {answer!r:.40}"
             )
         prompt = f"{question}\n\n{self.instruction}" if self.instruction else question
-        return Item(prompt=prompt, question=question, answer=answer, metadata=rest[0] if rest else {})
+        known = rest[0] if rest else {}
+        kinds = known.get("kinds", ())
+        if not isinstance(kinds, list | tuple) or not all(isinstance(kind, str) for kind in kinds):
+            raise TypeError(f"kinds of a problem must be a list of texts, not {kinds!r:.40}")
+        return Item(prompt=prompt, question=question, answer=answer, metadata=known, kinds=tuple(kinds))
 
 
 class _Generated:
@@ -245,7 +249,13 @@ class _Given:
 
 def _problem(task: SimpleTask, item: Item, split: Split, index: int) -> Problem:
     return Problem(
-        task=task.name, split=split, index=index, prompt=item.prompt, answer=item.answer, metadata=item.metadata
+        task=task.name,
+        split=split,
+        index=index,
+        prompt=item.prompt,
+        answer=item.answer,
+        metadata=item.metadata,
+        kinds=item.kinds,
     )
 
 
