@@ -92,7 +92,7 @@ def test_a_model_can_refine_its_own_attempts(tiny_model: Path, tmp_path: Path) -
     assert "own feedback" in table
     assert "feedback: rules" in table
     assert "ended early" not in table
-    endless = rltf(*arguments, "--rounds", "60", "evaluation.problems=1", cwd=tmp_path).stdout
+    endless = rltf(*arguments, "--rounds", "60", "-n", "1", cwd=tmp_path).stdout
     assert "ended early" in endless
     assert " 60 " in endless
 

@@ -81,6 +81,7 @@ def refine_command(
     split: str,
     rounds: int,
     samples: int | None,
+    problems: int | None,
     settings: Sequence[str],
     *,
     json_output: bool,
@@ -92,7 +93,7 @@ def refine_command(
     outgrows the model's context, or that gets no feedback, ends before; a round's accuracy is that of the attempts
     made in it.
     """
-    config = _settings_for(model, task, settings, samples, None, accept_changed_files)
+    config = _settings_for(model, task, settings, samples, problems, accept_changed_files)
     config = settle(config, build_task(config.task)).config
     going_on = {"early_termination": False, "feedback_on_correct": True, "feedback_on_last": False}
     config = config.model_copy(update={"rollout": config.rollout.model_copy(update=going_on)})

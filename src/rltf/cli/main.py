@@ -159,6 +159,7 @@ def refine(
     rounds: Annotated[int, typer.Option(min=1, help="Revisions of each first attempt.")] = 4,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     samples: Annotated[int | None, typer.Option("-k", "--samples", min=1, help="Rollouts per problem.")] = None,
+    count: Annotated[int | None, typer.Option("-n", "--count", min=1, help="How many problems.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     accept_changed_files: AcceptChangedFiles = False,
 ) -> None:
@@ -171,6 +172,7 @@ def refine(
         split,
         rounds,
         samples,
+        count,
         settings or [],
         json_output=json_output,
         accept_changed_files=accept_changed_files,
