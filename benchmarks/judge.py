@@ -1,7 +1,8 @@
 """How long a step's feedback takes with a slow judge, against the least it can take.
 
 A server on loopback, in a process of its own, answers each call after a fixed time. The ideal is the number of waves
-(calls / concurrency) times that.
+(calls / concurrency) times that. `--groups` times whole rollouts in place of that, with a stand-in for a sampler whose
+completions take from a tenth of a second to a second: all groups together, and each by itself.
 """
 
 from __future__ import annotations
@@ -13,13 +14,28 @@ import multiprocessing
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from random import Random
 
-from rltf.config import BinaryMatrixConfig, JudgeConfig
+import numpy as np
+from transformers import AutoTokenizer
+
+from rltf.builtin import builtin_directory
+from rltf.config import BinaryMatrixConfig, JudgeConfig, PromptsConfig, RolloutConfig
 from rltf.feedback.llm import Endpoints, LLMSource
+from rltf.feedback.scoring import TaskScorer
+from rltf.rollouts.collector import RolloutCollector
 from rltf.runs.build import build_task
-from rltf.types import Feedback, FeedbackRequest
+from rltf.support.seeds import derive_seed
+from rltf.support.side_by_side import wait_for
+from rltf.tasks import Task
+from rltf.text.prompts import Prompts
+from rltf.text.renderer import Renderer
+from rltf.types import Completion, Feedback, FeedbackRequest, Finish, SamplingParams, Tokens
 
 ANSWER = json.dumps(
     {
@@ -63,17 +79,65 @@ def serve(seconds: float, port: Connection) -> None:
     asyncio.run(main())
 
 
+class Policy:
+    """Writes wrong attempts; how long it takes for a prompt, its seed decides."""
+
+    def __init__(self, renderer: Renderer, at_once: int) -> None:
+        self._renderer, self._pool = renderer, ThreadPoolExecutor(at_once)
+
+    def __call__(
+        self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seeds: Sequence[int]
+    ) -> list[list[Completion]]:
+        """See `Generate`."""
+        futures = [self._pool.submit(self._write, seed, n) for seed in seeds]
+        wait_for(futures)
+        return [future.result() for future in futures]
+
+    def _write(self, seed: int, n: int) -> list[Completion]:
+        time.sleep(0.1 + 0.9 * Random(seed).random())
+        tokens = [self._renderer.completion(f"attempt {derive_seed(seed, 'attempt', k)}") for k in range(n)]
+        return [Completion(tokens=t, logprobs=np.zeros(len(t), np.float32), finish=Finish.STOP) for t in tokens]
+
+
+def time_groups(task: Task, source: LLMSource, groups: int, size: int) -> None:
+    """Times rollouts both ways. No two have a seed in common, so that the judge's record answers none of them."""
+    tokenizer = AutoTokenizer.from_pretrained(builtin_directory())
+    renderer = Renderer(tokenizer, [tokenizer.eos_token_id])
+    collector = RolloutCollector(
+        task=task,
+        scorer=TaskScorer(task),
+        source=source,
+        renderer=renderer,
+        prompts=Prompts(PromptsConfig()),
+        generate=Policy(renderer, groups * size),
+        max_tokens=100_000,
+        config=RolloutConfig(),
+        horizon=2,
+    )
+    problems = [task.problem("train", i) for i in range(groups)]
+    for seed in range(3):
+        seconds = []
+        for each in (False, True):
+            start = time.perf_counter()
+            replace(collector, each_by_itself=each).collect(problems, size, 1.0, 2 * seed + each)
+            seconds.append(time.perf_counter() - start)
+        print(f"{groups} groups of {size}: {seconds[0]:.2f} s together, {seconds[1]:.2f} s each by itself", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--calls", type=int, default=256)
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=0.2, help="how long the judge takes for a call")
     parser.add_argument("--steps", type=int, default=7)
+    parser.add_argument("--groups", type=int, help="time rollouts in so many groups of 8")
     arguments = parser.parse_args()
     here, there = multiprocessing.Pipe()
     server = multiprocessing.Process(target=serve, args=(arguments.seconds, there), daemon=True)
     server.start()
-    task = build_task(BinaryMatrixConfig(train_size=arguments.steps, validation_size=1, test_size=1))
+    task = build_task(
+        BinaryMatrixConfig(train_size=arguments.groups or arguments.steps, validation_size=1, test_size=1)
+    )
     config = JudgeConfig(
         base_url=f"http://127.0.0.1:{here.recv()}/v1", model="judge", key_env=None, concurrency=arguments.concurrency
     )
@@ -81,6 +145,9 @@ def main() -> None:
     ratios: list[float] = []
     with tempfile.TemporaryDirectory() as directory, Endpoints(Path(directory) / "judge.sqlite") as endpoints:
         source = LLMSource(config, task, endpoints)
+        if arguments.groups:
+            time_groups(task, source, arguments.groups, 8)
+            return
         for step in range(arguments.steps):
             problem = task.problem("train", step)
             attempts = [f"attempt {i}" for i in range(arguments.calls)]

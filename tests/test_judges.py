@@ -129,7 +129,7 @@ def test_which_other_requests_are_made_does_not_change_what_the_policys_own_feed
     one, two = make_request(0, attempt="one"), make_request(1, attempt="two")
     assert seeds(one, two)[1:] == seeds(two)
     # A small task may pose one problem to two groups of a batch.
-    assert len(set(seeds(one, one))) == 2
+    assert len(set(seeds(one, replace(one, repeat=1)))) == 2
 
 
 def test_a_request_that_exceeds_the_context_is_a_failure_and_the_others_are_asked(renderer: Renderer) -> None:
@@ -213,6 +213,9 @@ def test_a_mix_asks_each_source_by_its_share_and_the_seed_decides() -> None:
     drawn = texts(judge.feedback(requests, 0))
     assert 0.68 < drawn.count("a") / 400 < 0.82
     assert texts(judge.feedback(requests, 0)) == drawn != texts(judge.feedback(requests, 1))
+    assert texts(judge.feedback(requests[300:], 0)) == drawn[300:], "others decide who is asked"
+    again = texts(judge.feedback([replace(request, repeat=1) for request in requests], 0))
+    assert again != drawn, "a problem that is posed twice is asked about by the same source each time"
 
 
 FUNCTION = """

@@ -17,13 +17,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-import transformers
 from command_line import rltf
-from vllm_server import StandIn, vllm_server
+from vllm_server import StandIn, make_model, vllm_server
 
 from rltf import Run
-from rltf.builtin import builtin_directory
 from rltf.config.load import configure
 from rltf.engines.base import Engine
 from rltf.engines.vllm.client import completions
@@ -39,16 +36,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=1157, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=2, max_position_embeddings=300, eos_token_id=1153, pad_token_id=1154, bos_token_id=None,
-        initializer_range=0.5,
-    )  # fmt: skip
-    transformers.LlamaForCausalLM(config).save_pretrained(path)
-    transformers.AutoTokenizer.from_pretrained(builtin_directory()).save_pretrained(path)
-    return path
+    return make_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

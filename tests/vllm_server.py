@@ -15,6 +15,21 @@ import torch
 import transformers
 from peft import PeftModel
 
+from rltf.builtin import builtin_directory
+
+
+def make_model(path: Path) -> Path:
+    """The directory of a model with random weights, whose context is longer than the server's."""
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=1157, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=300, eos_token_id=1153, pad_token_id=1154, bos_token_id=None,
+        initializer_range=0.5,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(path)
+    transformers.AutoTokenizer.from_pretrained(builtin_directory()).save_pretrained(path)
+    return path
+
 
 class StandIn(ThreadingHTTPServer):
     """What it was asked, and how it is to behave."""
@@ -29,6 +44,9 @@ class StandIn(ThreadingHTTPServer):
         self.stale = False
         """Says that it has read new weights, and has not."""
         self.delay = 0.0
+        """Seconds before it samples."""
+        self.slow: Any = None
+        """From a request for completions to further seconds."""
         self.change: Any = None
         """What is done to an answer before it is sent."""
         self.most_at_once = self._now = 0
@@ -81,6 +99,8 @@ class StandIn(ThreadingHTTPServer):
     @torch.no_grad()
     def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
         self.requests.append(body)
+        if self.slow is not None:
+            time.sleep(self.slow(body))
         model, choices = self.models[body["model"]], []
         for index in range(body["n"]):
             generator = torch.Generator().manual_seed(body["seed"] + index)

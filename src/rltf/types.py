@@ -143,6 +143,8 @@ class FeedbackRequest:
     """The conversation behind which feedback is asked for: the one that the attempt answers, or the question alone."""
     sibling: int = 0
     """Index of the rollout in its group."""
+    repeat: int = 0
+    """How many groups before its own, of those that are collected together, are about the same problem."""
 
 
 class Finish(StrEnum):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from rltf.support.side_by_side import in_calling_thread
 from rltf.text.renderer import Renderer
 from rltf.types import Answer, Completion, Query, SamplingParams, Tokens, TrainingSample
 
@@ -27,7 +28,11 @@ class Weights:
 
 
 class Sampler(Protocol):
-    """Writes with the policy that it was given last."""
+    """Writes with the policy that it was given last.
+
+    A sampler that works elsewhere may have `side_by_side = True`: several threads may call `generate` at the same time,
+    each of which waits by `support.side_by_side.wait_for`. Then groups need not wait for each other between turns.
+    """
 
     @property
     def exact(self) -> bool:
@@ -162,6 +167,11 @@ class Joined:
         return self.sampler.exact
 
     @property
+    def side_by_side(self) -> bool:
+        """See `Sampler`."""
+        return bool(getattr(self.sampler, "side_by_side", False))
+
+    @property
     def notes(self) -> list[str]:
         """See `Learner`."""
         return self.learner.notes
@@ -171,7 +181,7 @@ class Joined:
     ) -> list[list[Completion]]:
         """See `Engine`."""
         if self.sampler.version != self.learner.version:
-            self.sampler.take(self.learner.weights())
+            in_calling_thread(lambda: self.sampler.take(self.learner.weights()))
         return self.sampler.generate(prompts, n, sampling, seeds)
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:

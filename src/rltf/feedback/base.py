@@ -11,7 +11,8 @@ from rltf.types import Feedback, FeedbackFailure, FeedbackRequest
 class FeedbackSource(Protocol):
     """A source of feedback on attempts.
 
-    One call takes all the attempts of a turn, so that a slow source can work on them at the same time. It
+    One call takes all the attempts of a turn, so that a slow source can work on them at the same time; or those of one
+    group, where groups go on by themselves (`rollouts/collector.py`; never a source that is handed in from Python). It
     answers each request in order with feedback or with a recorded failure, and raises only where the run
     should stop.
     """

@@ -40,10 +40,15 @@ class MixedSource:
 
     def feedback(self, requests: Sequence[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
         """Each source gets its requests in one call."""
-        drawn = Random(derive_seed(seed, "mixed source")).choices(
-            range(len(self._sources)), self._shares, k=len(requests)
-        )
+        drawn = [self._drawn(request, seed) for request in requests]
         return _each_by_its_own(dict(enumerate(self._sources)), drawn, requests, seed)
+
+    def _drawn(self, request: FeedbackRequest, seed: int) -> int:
+        """By problem and sibling, so that no other request decides who is asked."""
+        problem = request.problem
+        place = (problem.task, problem.split, problem.index, request.sibling, request.repeat)
+        (source,) = Random(derive_seed(seed, "mixed source", *place)).choices(range(len(self._sources)), self._shares)
+        return source
 
 
 class ByTaskSource:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rltf.support.side_by_side import in_calling_thread
 from rltf.tasks.base import INCORRECT_FEEDBACK, TRUNCATED_FEEDBACK, FeedbackLevel, Task
 from rltf.types import Feedback, FeedbackFailure, FeedbackRequest
 
@@ -17,7 +18,8 @@ class RuleSource:
 
     def feedback(self, requests: Sequence[FeedbackRequest], seed: int) -> list[Feedback | FeedbackFailure]:
         """One feedback per request; rules do not fail."""
-        return [Feedback(text=self._text(request), source=f"rules:{self._level}") for request in requests]
+        texts = in_calling_thread(lambda: [self._text(request) for request in requests])
+        return [Feedback(text=text, source=f"rules:{self._level}") for text in texts]
 
     def _text(self, request: FeedbackRequest) -> str:
         if request.truncated:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from rltf.support.side_by_side import in_calling_thread
 from rltf.tasks.base import Task, rubric_of, score_all
 from rltf.types import FeedbackFailure, Problem, Score
 
@@ -27,9 +28,8 @@ class TaskScorer:
     def scores(self, attempts: Sequence[tuple[Problem, str]], seed: int) -> list[Score | FeedbackFailure]:
         """One score or failure per attempt."""
         has_rubric = [rubric_of(self._task, problem) is not None for problem, _ in attempts]
-        verified = iter(
-            score_all(self._task, [a for a, rubric in zip(attempts, has_rubric, strict=True) if not rubric])
-        )
+        for_task = [a for a, rubric in zip(attempts, has_rubric, strict=True) if not rubric]
+        verified = iter(in_calling_thread(lambda: score_all(self._task, for_task)))
         if not any(has_rubric):
             return list(verified)
         assert self._by_rubric is not None

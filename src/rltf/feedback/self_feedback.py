@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from rltf.feedback.base import FeedbackSource
@@ -30,7 +29,7 @@ class SelfSource:
         prompts = [self._renderer.prompt(self._prompts.feedback_request(r.messages, r.attempt)) for r in requests]
         fits = [len(prompt) + self._sampling.max_tokens <= self._context for prompt in prompts]
         asked = [prompt for prompt, fit in zip(prompts, fits, strict=True) if fit]
-        seeds = [own for own, fit in zip(_seeds(requests, seed), fits, strict=True) if fit]
+        seeds = [_seed(request, seed) for request, fit in zip(requests, fits, strict=True) if fit]
         written = iter(self._generate(asked, 1, self._sampling, seeds) if asked else [])
         answers: list[Feedback | FeedbackFailure] = []
         for prompt, fit in zip(prompts, fits, strict=True):
@@ -49,17 +48,10 @@ class SelfSource:
         return answers
 
 
-def _seeds(requests: Sequence[FeedbackRequest], seed: int) -> list[int]:
-    """One per request, by problem and sibling, so that no other request decides what it draws."""
-    met: Counter[tuple[str, str, int, int]] = Counter()
-    seeds = []
-    for request in requests:
-        problem = request.problem
-        key = (problem.task, problem.split, problem.index, request.sibling)
-        # A small task may pose one problem to two groups of a batch.
-        seeds.append(derive_seed(seed, *key, met[key]))
-        met[key] += 1
-    return seeds
+def _seed(request: FeedbackRequest, seed: int) -> int:
+    """By problem and sibling, so that no other request decides what it draws."""
+    problem = request.problem
+    return derive_seed(seed, problem.task, problem.split, problem.index, request.sibling, request.repeat)
 
 
 class SharedSource:

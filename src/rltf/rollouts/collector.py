@@ -1,15 +1,18 @@
-"""Collects rollouts: attempt, score, feedback, next attempt, in batches over all groups."""
+"""Collects rollouts: attempt, score, feedback, next attempt, in batches over all groups, or each group by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rltf.config import RolloutConfig
 from rltf.feedback.base import FeedbackSource
 from rltf.feedback.scoring import Scorer
 from rltf.support.errors import UserError
 from rltf.support.seeds import derive_seed
+from rltf.support.side_by_side import side_by_side
 from rltf.tasks.base import TRUNCATED_FEEDBACK, Task
 from rltf.text.prompts import Prompts
 from rltf.text.renderer import Renderer
@@ -34,13 +37,22 @@ from rltf.types import (
 
 
 @dataclass(frozen=True, slots=True)
+class _Collected:
+    """A group among those that are collected together. What is drawn for it depends on nothing else of them."""
+
+    group: RolloutGroup
+    place: int
+    """Its index."""
+    repeat: int
+    """How many before it are about the same problem."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Episode:
     """A rollout under way, with its place."""
 
     rollout: Rollout
-    group: RolloutGroup
-    place: int
-    """Index of the group among those collected together."""
+    collected: _Collected
     sibling: int
 
     @property
@@ -58,7 +70,7 @@ class _Episode:
                 tokens=len(attempt.completion.tokens),
                 failure=score,
             )
-            self.group.unscored.append(unscored)
+            self.collected.group.unscored.append(unscored)
             return False
         turn = Turn(
             messages=attempt.messages,
@@ -83,6 +95,7 @@ class _Episode:
             history=tuple(self.rollout.turns[:-1]),
             messages=newest.feedback_messages,
             sibling=self.sibling,
+            repeat=self.collected.repeat,
         )
 
 
@@ -111,6 +124,9 @@ class RolloutCollector:
     """Longest sequence that the model takes."""
     config: RolloutConfig
     horizon: int
+    each_by_itself: bool = False
+    """Each group goes on as soon as it is ready, while others are still sampled or judged. `generate` and the source
+    take that; the rollouts are the same."""
 
     def collect(
         self,
@@ -126,33 +142,53 @@ class RolloutCollector:
         first_prompts = [self.prompts.first_turn(problem) for problem in problems]
         tokens = [self.renderer.prompt(messages) for messages in first_prompts]
         check_first_prompts(problems, tokens, self.config.max_new_tokens, self.max_tokens)
-        seeds = [derive_seed(seed, "turn", 0, place) for place in range(len(problems))]
-        completions = self.generate(tokens, group_size, sampling, seeds)
         groups = [RolloutGroup(problem=problem, rollouts=[]) for problem in problems]
-        attempts = [
-            _Attempt(
-                _Episode(Rollout(problem=group.problem, turns=[]), group, place, sibling), messages, prompt, completion
-            )
-            for place, (group, messages, prompt, siblings) in enumerate(
-                zip(groups, first_prompts, tokens, completions, strict=True)
-            )
-            for sibling, completion in enumerate(siblings)
-        ]
-        going_on = self._score(attempts, derive_seed(feedback_seed, "score", 0))
-        for episode in going_on:
-            episode.group.rollouts.append(episode.rollout)
-        going_on = self._ask_for_feedback(going_on, 0, derive_seed(feedback_seed, "feedback", 0))
-        self._go_on(going_on, temperature, seed, feedback_seed)
+
+        def roll_out(some: Sequence[_Collected]) -> None:
+            seeds = [derive_seed(seed, "turn", 0, one.place) for one in some]
+            completions = self.generate([tokens[one.place] for one in some], group_size, sampling, seeds)
+            attempts = [
+                _Attempt(
+                    _Episode(Rollout(problem=one.group.problem, turns=[]), one, sibling),
+                    first_prompts[one.place],
+                    tokens[one.place],
+                    completion,
+                )
+                for one, siblings in zip(some, completions, strict=True)
+                for sibling, completion in enumerate(siblings)
+            ]
+            going_on = self._score(attempts, derive_seed(feedback_seed, "score", 0))
+            for episode in going_on:
+                episode.collected.group.rollouts.append(episode.rollout)
+            going_on = self._ask_for_feedback(going_on, 0, derive_seed(feedback_seed, "feedback", 0))
+            self._go_on(going_on, temperature, seed, feedback_seed)
+
+        self._all(groups, roll_out)
         return groups
 
     def revise(self, groups: Sequence[RolloutGroup], temperature: float, seed: int) -> None:
         """Goes on with groups whose rollouts have a first attempt with feedback on it."""
-        episodes = [
-            _Episode(rollout, group, place, sibling)
-            for place, group in enumerate(groups)
-            for sibling, rollout in enumerate(group.rollouts)
-        ]
-        self._go_on(self._those_that_go_on(episodes, 0), temperature, seed, seed)
+
+        def go_on(some: Sequence[_Collected]) -> None:
+            episodes = [
+                _Episode(rollout, one, sibling) for one in some for sibling, rollout in enumerate(one.group.rollouts)
+            ]
+            self._go_on(self._those_that_go_on(episodes, 0), temperature, seed, seed)
+
+        self._all(groups, go_on)
+
+    def _all(self, groups: Sequence[RolloutGroup], work: Callable[[Sequence[_Collected]], None]) -> None:
+        """Does work on all groups together, or on each by itself."""
+        met: Counter[tuple[str, str, int]] = Counter()
+        collected = []
+        for place, group in enumerate(groups):
+            problem = (group.problem.task, group.problem.split, group.problem.index)
+            collected.append(_Collected(group, place, met[problem]))
+            met[problem] += 1
+        if self.each_by_itself:
+            side_by_side([partial(work, [one]) for one in collected])
+        else:
+            work(collected)
 
     def _go_on(self, going_on: Sequence[_Episode], temperature: float, seed: int, feedback_seed: int) -> None:
         """Every turn after the first."""
@@ -184,7 +220,7 @@ class RolloutCollector:
         if not asked:
             return []
         # By place and sibling: which of the others go on does not change what an episode draws.
-        seeds = [derive_seed(seed, episode.place, episode.sibling) for episode, *_ in asked]
+        seeds = [derive_seed(seed, episode.collected.place, episode.sibling) for episode, *_ in asked]
         completions = self.generate([prompt for *_, prompt in asked], 1, sampling, seeds)
         forgets = self.config.conversation == "newest"
         return [

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from rltf.config import (
     TASK_SECTIONS,
@@ -18,7 +18,7 @@ from rltf.config import (
     UserMethodConfig,
 )
 from rltf.config.load import read_recipe
-from rltf.engines.base import Engine, Learner
+from rltf.engines.base import Engine
 from rltf.feedback import (
     AnswerSource,
     Breaker,
@@ -50,10 +50,10 @@ from rltf.runs.evaluations import Evaluations
 from rltf.runs.launched import unused_parallel
 from rltf.runs.observers import Observer
 from rltf.runs.trainer import Trainer
+from rltf.runs.user_engine import user_engine
 from rltf.support.errors import UserError
 from rltf.support.launched import process_count
 from rltf.support.rows import HUB
-from rltf.support.user_modules import describe, load_module
 from rltf.tasks import Mixture, Task
 from rltf.tasks.mixture import parts_of
 from rltf.text.prompts import Prompts
@@ -204,7 +204,7 @@ def _self_source(config: RunConfig, engine: Engine) -> SelfSource:
 def build_engine(config: RunConfig) -> Engine:
     """The engine that the settings describe, with its model loaded."""
     if config.engine.path is not None:
-        return _user_engine(config, config.engine.path)
+        return user_engine(config, config.engine.path)
     # Imported here: torch and transformers take seconds to import, and settings are checked without them.
     if process_count() > 1:
         return _shared_engine(config)
@@ -236,28 +236,6 @@ def _shared_engine(config: RunConfig) -> Engine:
         check_client()
         return with_server(several_engine(config), config.sampler, config.engine, config.rollout.temperature)
     return several_engine(config)
-
-
-def _user_engine(config: RunConfig, place: str) -> Engine:
-    """The engine that a function of the user's makes."""
-    setting = f"engine.path={place}"
-    file, _, name = place.rpartition(":")
-    make = getattr(load_module(Path(file), setting), name, None)
-    if not callable(make):
-        raise UserError(f"{setting}: the file has no function {name}")
-    try:
-        engine = make(config)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"{setting}: the function raised {describe(error, Path(file))}") from error
-    lacking = [part for part in _PARTS_OF_AN_ENGINE if not hasattr(engine, part)]
-    if lacking:
-        raise UserError(f"{setting}: the function returned {engine!r:.60}, which has no {lacking[0]}")
-    return cast("Engine", engine)
-
-
-_PARTS_OF_AN_ENGINE = sorted(name for name in {**vars(Learner), **vars(Engine)} if not name.startswith("_"))
 
 
 def build_objective_of(config: RunConfig, engine: Engine, given: GivenObjective | None = None) -> Objective:
@@ -317,9 +295,21 @@ def build_trainer(
 
 
 def build_collector(
-    config: RunConfig, task: Task, source: FeedbackSource, engine: Engine, horizon: int, endpoints: Endpoints
+    config: RunConfig,
+    task: Task,
+    source: FeedbackSource,
+    engine: Engine,
+    horizon: int,
+    endpoints: Endpoints,
+    *,
+    given: bool = False,
 ) -> RolloutCollector:
-    """What collects rollouts with an engine. It gets to know of the engine how to generate."""
+    """What collects rollouts with an engine. It gets to know of the engine how to generate.
+
+    `given`: the source asks one that was handed in from Python, which is promised all attempts of a turn at once.
+    """
+    # Feedback about another attempt is drawn from that of all groups.
+    by_group = config.feedback.about == "attempt" and not given
     return RolloutCollector(
         task=task,
         scorer=build_scorer(config, task, endpoints),
@@ -330,6 +320,7 @@ def build_collector(
         max_tokens=engine.max_tokens,
         config=config.rollout,
         horizon=horizon,
+        each_by_itself=by_group and getattr(engine, "side_by_side", False),
     )
 
 
@@ -352,7 +343,9 @@ def build_evaluation_collector(
     # Nothing reads feedback on an evaluation's last attempts, whatever the objective does in training.
     config = config.model_copy(update={"rollout": config.rollout.model_copy(update={"feedback_on_last": False})})
     source = build_source(without_self_share(config), task, engine, endpoints, feedback)
-    return build_collector(config, task, source, engine, horizon or max(2, config.horizon), endpoints)
+    return build_collector(
+        config, task, source, engine, horizon or max(2, config.horizon), endpoints, given=feedback is not None
+    )
 
 
 def build_second_opinion(config: RunConfig, task: Task, endpoints: Endpoints) -> Scorer | None:
@@ -380,10 +373,12 @@ def build_episodes(
     log = log or build_log(config, task, engine)
     if log is None:
         source = build_source(config, task, engine, endpoints, feedback)
-        collector = build_collector(config, task, source, engine, config.horizon, endpoints)
+        collector = build_collector(config, task, source, engine, config.horizon, endpoints, given=feedback is not None)
         return TaskEpisodes(config, collector, Order(task.size("train"), config.seed))
     source = build_source(config, log.about, engine, endpoints, feedback)
-    collector = build_collector(config, log.about, source, engine, config.horizon, endpoints)
+    collector = build_collector(
+        config, log.about, source, engine, config.horizon, endpoints, given=feedback is not None
+    )
     return LogEpisodes(config, collector, Order(len(log.entries), config.seed), log, engine.answer)
 
 

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from rltf.support.side_by_side import in_calling_thread
+
 R = TypeVar("R")
 _AGAIN = 1.0
 _LEAVING = ("_exit", "execv", "execve")
@@ -75,6 +77,10 @@ def call_user_code(call: Callable[[], R], share: int = 1, place: str = "") -> R:
 
     Raises what the call raises, `SystemExit` where it calls `os._exit` or `os.execv`, and `TookTooLong`.
     """
+    return in_calling_thread(lambda: _called(call, share, place))
+
+
+def _called(call: Callable[[], R], share: int, place: str) -> R:
     _catch_exits()
     _here.calls += 1
     try:

@@ -11,6 +11,7 @@ import httpx2 as httpx
 import numpy as np
 
 from rltf.support.errors import UserError
+from rltf.support.side_by_side import wait_for
 from rltf.types import Completion, Finish, SamplingParams, Tokens
 
 _SEEDS = 2**62
@@ -39,7 +40,8 @@ class Client:
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
             trust_env=False,  # A proxy of the user's is not meant for a server beside the run.
         )
-        self._concurrency = concurrency
+        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="rltf-vllm")
+        """Of all who ask for completions: a thread for each prompt under way."""
 
     def base(self) -> tuple[str, int]:
         """The name of its base model, and the longest sequence, prompt and completion, that it takes.
@@ -76,7 +78,7 @@ class Client:
         seeds: Sequence[int],
         stop_tokens: Sequence[int],
     ) -> list[list[Completion]]:
-        """`n` completions of each prompt, several prompts at a time."""
+        """`n` completions of each prompt, several prompts at a time. Any thread may ask."""
         failed = threading.Event()
 
         def one(prompt: Tokens, seed: int) -> list[Completion]:
@@ -89,8 +91,12 @@ class Client:
                 failed.set()
                 raise
 
-        with ThreadPoolExecutor(min(self._concurrency, max(1, len(prompts)))) as pool:
-            waiting = [pool.submit(one, prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        waiting = [self._pool.submit(one, prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        try:
+            wait_for(waiting)
+        except BaseException:  # Nobody reads the answers any more.
+            failed.set()
+            raise
         errors = [error for future in waiting if (error := future.exception()) is not None]
         if errors:
             raise next(error for error in errors if not isinstance(error, _NotAsked))
@@ -112,6 +118,7 @@ class Client:
 
     def close(self) -> None:
         """Closes its connections."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
         self._http.close()
 
     def _ask(self, how: str, route: str, body: Any = None, form: str = "json") -> Any:

@@ -32,6 +32,7 @@ class VllmSampler:
 
     exact = False
     """How a batch is made up decides how sums are rounded, and what else the server does decides the batch."""
+    side_by_side = True
 
     def __init__(self, config: SamplerConfig, engine: TorchEngineConfig, learner: Learner, temperature: float) -> None:
         """Connects, and starts the server before where the settings say so. `temperature`: of the trained policy."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from rltf.support.errors import FeedbackStopped
@@ -26,7 +26,22 @@ class Budget:
     tokens: int = 0
     _under_way_dollars: float = field(default=0.0, init=False)
     _under_way_tokens: int = field(default=0, init=False)
+    _users: int = field(default=0, init=False)
     _settled: asyncio.Condition = field(default_factory=asyncio.Condition, init=False)
+
+    @contextmanager
+    def in_use(self, recorded: Callable[[], tuple[float, int]]) -> Iterator[None]:
+        """While somebody asks. What is spent is taken from the record first: another process may have paid too.
+
+        Not while others ask, as what their calls have come to so far is not in the record yet.
+        """
+        if not self._users:
+            self.dollars, self.tokens = recorded()
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
 
     @asynccontextmanager
     async def reserve(self, dollars: float, tokens: int, limits: Limits) -> AsyncIterator[None]:

@@ -54,6 +54,8 @@ class ChatClient:
         """
         self._config, self._connection, self._store, self._loop = config, connection, store, loop
         self._budget = budget
+        self._under_way: dict[str, tuple[int, asyncio.Event]] = {}
+        """The seed of whoever asks it, and what says that it has ended, by the key of a request."""
         self._limits = Limits(dollars=config.max_dollars, tokens=config.max_total_tokens)
         self._parameters: dict[str, Any] = {config.limit_name: config.max_tokens}
         if config.temperature is not None:
@@ -63,7 +65,10 @@ class ChatClient:
             self._parameters["response_format"] = {"type": "json_schema", "json_schema": form}
 
     def ask(self, conversations: Sequence[Conversation], seed: int) -> list[Call]:
-        """The judge's answer to each conversation, or its failure; equal conversations are asked once."""
+        """The judge's answer to each conversation, or its failure; equal conversations are asked once.
+
+        Several threads may ask at the same time.
+        """
         requests = {conversation: self._request(conversation) for conversation in conversations}
         replaying = self._config.replay == "only"
         calls = {c: self._store.find(r.key, seed, failures=replaying) for c, r in requests.items()}
@@ -74,8 +79,6 @@ class ChatClient:
                 "replay with the settings of the recorded run, or set judge.replay=off"
             )
         if missing:
-            # Anew for each turn: another process may have paid from the same store.
-            self._budget.dollars, self._budget.tokens = self._store.spent()
             answered = self._loop.run(self._ask_all([(requests[c], c) for c in missing], seed))
             calls |= zip(missing, answered, strict=True)
         return [call for c in conversations if (call := calls[c]) is not None]
@@ -94,13 +97,31 @@ class ChatClient:
 
     async def _ask_all(self, requests: Sequence[tuple[Request, Conversation]], seed: int) -> list[Call]:
         self._connection.open()
-        tasks = [asyncio.create_task(self._ask(request, messages, seed)) for request, messages in requests]
+        with self._budget.in_use(self._store.spent):
+            tasks = [asyncio.create_task(self._ask_once(request, messages, seed)) for request, messages in requests]
+            try:
+                return await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask_once(self, request: Request, messages: Conversation, seed: int) -> Call:
+        """Asks, unless somebody else does so at this moment: what that gives is then the answer here too."""
+        while request.key in self._under_way:
+            other, ended = self._under_way[request.key]
+            await ended.wait()
+            # The same seed shares a failure too. Another asks again, as it would have after the failure.
+            call = self._store.find(request.key, seed, failures=seed == other)
+            if call is not None:
+                return call
+        ended = asyncio.Event()
+        self._under_way[request.key] = seed, ended
         try:
-            return await asyncio.gather(*tasks)
+            return await self._ask(request, messages, seed)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            del self._under_way[request.key]
+            ended.set()
 
     async def _ask(self, request: Request, messages: Conversation, seed: int) -> Call:
         async with self._connection.slot():

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from rltf.support.side_by_side import wait_for
+
 _T = TypeVar("_T")
 _PATIENCE = 5.0
 """Seconds that work which was given up has to write down what it came to."""
@@ -22,7 +24,7 @@ class LoopThread:
         self._starting = threading.Lock()
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """What the coroutine returns or raises. Where the caller is interrupted, the coroutine is cancelled."""
+        """What the coroutine returns or raises. Where the caller need not go on, the coroutine is cancelled."""
         ended = threading.Event()
 
         async def watched() -> _T:
@@ -33,9 +35,10 @@ class LoopThread:
 
         future = asyncio.run_coroutine_threadsafe(watched(), self._started())
         try:
+            wait_for([future])
             return future.result()
         except BaseException:
-            # An interrupt reaches this thread alone; nobody goes on before the calls under way are recorded.
+            # An interrupt reaches its own thread alone; nobody goes on before the calls under way are recorded.
             if future.cancel():
                 ended.wait(_PATIENCE)
             raise
