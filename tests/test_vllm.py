@@ -23,6 +23,7 @@ from vllm_server import StandIn, make_model, vllm_server
 from rltf import Run
 from rltf.config.load import configure
 from rltf.engines.base import Engine
+from rltf.engines.torch.learner import TorchLearner
 from rltf.engines.vllm.client import completions
 from rltf.runs.build import build_engine
 from rltf.runs.trainer import Interrupted
@@ -150,6 +151,51 @@ def test_the_server_samples_in_a_whole_run_and_after_a_resume(server: StandIn, m
     assert (tmp_path / "run" / "summary.json").is_file()
 
 
+@pytest.mark.parametrize("lora", [False, True])
+def test_a_server_sleeps_while_the_learner_computes(
+    server: StandIn, model: Path, lora: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the comparison after each change of the weights, which is short, and needs both."""
+    asleep: list[bool] = []
+    for name in ("answer", "forward_backward", "optim_step"):
+        monkeypatch.setattr(
+            TorchLearner, name, noting(getattr(TorchLearner, name), lambda: asleep.append(server.asleep))
+        )
+    server.asleep = True  # An earlier run has left it so.
+    engine = engine_at(server, model, **{"sampler.sleep": True} | ({"engine.lora.rank": 4} if lora else {}))
+    for _ in range(2):
+        asleep.clear()
+        step(engine)
+        assert asleep == [False, True, True]
+        assert server.asleep
+    assert gap(engine) < 1e-4
+    assert server.asleep
+    routes = [route.partition("?")[0] for route in server.routes if "sleep" in route or "wake" in route]
+    assert routes == ["/wake_up", "/sleep"] * (len(routes) // 2), "it is woken, or laid to sleep, twice"
+    engine.close()
+    assert not server.asleep, "a server of the user's is left as it was found"
+    step(engine_at(server, model))
+    assert not server.asleep
+
+
+def test_a_server_that_cannot_sleep_is_refused_before_anything_is_trained(
+    server: StandIn, model: Path, tmp_path: Path
+) -> None:
+    server.settings = {"model_config": {"enable_sleep_mode": False}}
+    with pytest.raises(UserError, match=r"sampler\.sleep=true: .* was started without --enable-sleep-mode"):
+        engine_at(server, model, **{"sampler.sleep": True})
+    done = rltf(*dry(model, f"sampler.url={server.url}", "sampler.sleep=true"), cwd=tmp_path, status=1)
+    assert "was started without --enable-sleep-mode" in done.stdout
+
+
+def noting(method: Any, note: Any) -> Any:
+    def noted(*arguments: Any) -> Any:
+        note()
+        return method(*arguments)
+
+    return noted
+
+
 def test_concurrency_limits_what_is_asked_at_once(server: StandIn, model: Path) -> None:
     server.delay = 0.05
     engine = engine_at(server, model, **{"sampler.concurrency": 2})
@@ -224,11 +270,17 @@ def script(path: Path, text: str) -> str:
 
 def test_a_server_that_a_run_starts_and_that_ends_at_once(model: Path, tmp_path: Path) -> None:
     python = script(tmp_path / "python", 'echo "$@"; echo "ERROR: no memory left"; exit 3')
-    changes = {"sampler.python": python, "sampler.log": str(tmp_path / "log"), "sampler.arguments": ["--swap", "7"]}
+    changes: dict[str, Any] = {"sampler.python": python, "sampler.log": str(tmp_path / "log"), "sampler.sleep": True}
+    changes["sampler.arguments"] = ["--swap", "7"]
     with pytest.raises(UserError, match=r"the vLLM server ended with status 3 \(see .*log\): ERROR: no memory left"):
         build_engine(configure(changes=settings(model, **changes)))
     written = (tmp_path / "log").read_text()
-    assert "--swap 7" in written and "--dtype float32" in written and "processed_logprobs" in written
+    assert (
+        "--swap 7" in written
+        and "--enable-sleep-mode" in written
+        and "--dtype float32" in written
+        and "processed_logprobs" in written
+    )
 
 
 def test_what_an_earlier_server_wrote_is_not_the_last_word_of_this_one(model: Path, tmp_path: Path) -> None:

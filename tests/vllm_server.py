@@ -49,12 +49,31 @@ class StandIn(ThreadingHTTPServer):
         """From a request for completions to further seconds."""
         self.change: Any = None
         """What is done to an answer before it is sent."""
+        self.settings: dict[str, Any] = {"model_config": {"enable_sleep_mode": True}}
+        """What it says that it was started with."""
+        self.asleep = False
+        self.routes: list[str] = []
+        """What it was asked for, in order."""
         self.most_at_once = self._now = 0
         self._lock = threading.Lock()
 
     def answer(self, route: str, body: Any) -> Any:
         """The answer to a request, or None for a route that is not there."""
+        self.routes.append(route)
+        route, _, query = route.partition("?")
+        if self.asleep and route not in ("/health", "/wake_up", "/v1/models", "/server_info"):
+            raise AssertionError(f"{route} while it sleeps")
         match route:
+            case "/server_info":
+                assert query == "config_format=json"
+                return {"vllm_config": self.settings}
+            case "/sleep":
+                assert query == "level=1" and not self._now
+                self.asleep = True
+                return {"status": "sleeping", "level": 1}
+            case "/wake_up":
+                self.asleep = False
+                return {"status": "awake", "tags": None}
             case "/health":
                 return {}
             case "/v1/models":

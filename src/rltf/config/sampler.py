@@ -25,6 +25,9 @@ class SamplerConfig(Section):
     """The file to which a server writes that a run starts; it is added to."""
     directory: str | None = None
     """Where weights are written for the server, which has to see the same path. Unset: a temporary directory."""
+    sleep: bool = False
+    """For a server and a learner on one GPU: the server lays its weights aside and gives its memory back while the
+    learner computes. A server of your own is started with `--enable-sleep-mode`."""
     concurrency: Positive = 64
     """Prompts under way at the same time."""
     timeout: Seconds = 600.0

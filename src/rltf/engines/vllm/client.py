@@ -62,6 +62,23 @@ class Client:
             "sampler.url"
         )
 
+    def started_with(self) -> dict[str, Any]:
+        """The server's own settings, by section. It may take some seconds to tell them."""
+        answer = self._ask("GET", "/server_info", params={"config_format": "json"})
+        config = answer.get("vllm_config") if isinstance(answer, dict) else None
+        if not isinstance(config, dict):
+            raise UserError(f"the vLLM server at {self.url} does not tell its settings; is it vLLM from 0.11 on?")
+        return config
+
+    def sleep(self) -> None:
+        """Has it lay its weights aside, in the machine's memory, and give its GPU memory back."""
+        self._ask("POST", "/sleep", params={"level": "1"})
+
+    def wake_up(self) -> None:
+        """Has it take its weights up again; where it does not sleep, nothing happens."""
+        if self._ask("POST", "/wake_up").get("status") != "awake":
+            raise UserError(f"the vLLM server at {self.url} did not wake up")
+
     def is_ready(self) -> bool:
         """Whether it answers."""
         try:
@@ -121,10 +138,12 @@ class Client:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._http.close()
 
-    def _ask(self, how: str, route: str, body: Any = None, form: str = "json") -> Any:
+    def _ask(
+        self, how: str, route: str, body: Any = None, form: str = "json", params: dict[str, str] | None = None
+    ) -> Any:
         where = f"the vLLM server at {self.url}"
         try:
-            answer = self._http.request(how, route, json=body)
+            answer = self._http.request(how, route, json=body, params=params)
         except httpx.TimeoutException as error:
             seconds = self._http.timeout.read
             raise UserError(f"{where} did not answer {route} within {seconds:g} seconds (sampler.timeout)") from error
@@ -155,6 +174,9 @@ _NEEDS = {
     "/v1/load_lora_adapter": "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and --enable-lora",
     "/collective_rpc": "VLLM_SERVER_DEV_MODE=1",
     "/reset_prefix_cache": "VLLM_SERVER_DEV_MODE=1",
+    "/server_info": "VLLM_SERVER_DEV_MODE=1",
+    "/sleep": "VLLM_SERVER_DEV_MODE=1",
+    "/wake_up": "VLLM_SERVER_DEV_MODE=1",
 }
 """What a server has to be started with to have a route."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from rltf.config import PromptsConfig, SamplerConfig, TorchEngineConfig, TrainerConfig
@@ -9,10 +11,14 @@ from rltf.engines.base import Joined
 from rltf.engines.torch.learner import TorchLearner
 from rltf.engines.torch.several import SeveralEngine
 from rltf.engines.vllm.client import Client
-from rltf.engines.vllm.sampler import VllmSampler
+from rltf.engines.vllm.sampler import VllmSampler, check_settings
 from rltf.engines.vllm.server import check_python
 from rltf.support.addresses import SECONDS, check_listens
 from rltf.support.errors import UserError
+from rltf.types import Answer, Query, TrainingSample
+
+_SECONDS_TO_TELL = 60.0
+"""A server that is asked for its settings first looks what its machine has."""
 
 
 def vllm_engine(
@@ -37,25 +43,44 @@ def check_client() -> None:
 
 
 def check_server(config: SamplerConfig) -> None:
-    """Finds without weights what would keep a server from sampling; of one that runs, it is asked once, shortly."""
+    """Finds without weights what would keep a server from sampling; one that runs is asked."""
     check_client()
     if config.url is None:
         assert config.python is not None
         check_python(Path(config.python))
         return
     check_listens(config.url, "sampler.url")
-    client = Client(config.url, SECONDS, 1)
-    try:
+    with closing(Client(config.url, SECONDS, 1)) as client:
         client.base()
-    finally:
-        client.close()
+    with closing(Client(config.url, _SECONDS_TO_TELL, 1)) as client:
+        check_settings(client, config)
 
 
 def with_server(
     learner: TorchLearner | SeveralEngine, sampler: SamplerConfig, config: TorchEngineConfig, temperature: float
 ) -> Joined:
     """A learner, in one process or in several, whose sampler is a server."""
+    if sampler.sleep and isinstance(learner, SeveralEngine):
+        raise UserError(
+            "sampler.sleep=true is for a server and one process on one GPU: start the run without a launcher"
+        )
     server = VllmSampler(sampler, config, learner, temperature)
     learner.max_tokens = min(learner.max_tokens, server.max_tokens)
     learner.notes.append("a vLLM server samples: the same seed does not give the same run to the last bit")
-    return Joined(learner, server)
+    return TakingTurns(learner, server) if sampler.sleep else Joined(learner, server)
+
+
+class TakingTurns(Joined):
+    """A learner and a server on one GPU. The server sleeps while the learner computes, until it is asked to write."""
+
+    sampler: VllmSampler
+
+    def answer(self, queries: Sequence[Query]) -> list[Answer]:
+        """See `Learner`."""
+        self.sampler.sleep()
+        return self.learner.answer(queries)
+
+    def forward_backward(self, samples: Sequence[TrainingSample], normalizer: float) -> Mapping[str, float]:
+        """See `Learner`."""
+        self.sampler.sleep()
+        return self.learner.forward_backward(samples, normalizer)

@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from rltf.config import SamplerConfig, TorchEngineConfig
 from rltf.engines.base import Learner, Weights
 from rltf.engines.torch.process import without_progress_bars
+from rltf.engines.torch.room import give_back
 from rltf.engines.vllm.client import Client
 from rltf.engines.vllm.server import Server
 from rltf.support.errors import UserError
@@ -40,6 +42,8 @@ class VllmSampler:
         self._learner, self._temperature = learner, temperature
         self._tolerance = _TOLERANCE[engine.dtype] if config.tolerance is None else config.tolerance
         self._adapts = engine.lora is not None
+        # An earlier run may have left a server of the user's asleep.
+        self._asleep = config.sleep and config.url is not None
         self._stop_tokens = learner.renderer.stop_tokens
         self._files = _new_directory(config)
         self._server: Server | None = None
@@ -50,7 +54,7 @@ class VllmSampler:
                 base = self._files / "base"
                 learner.export(base)
                 assert config.python is not None
-                arguments = _arguments(engine, learner.max_tokens) + list(config.arguments)
+                arguments = _arguments(config, engine, learner.max_tokens) + list(config.arguments)
                 self._server = Server(Path(config.python), base, arguments, Path(config.log))
             url = config.url if self._server is None else self._server.url
             assert url is not None
@@ -59,12 +63,15 @@ class VllmSampler:
             if self._server is not None:
                 self._server.wait_until(self._client.is_ready, config.start_timeout)
             self._model, self.max_tokens = self._client.base()
+            if self._server is None:
+                check_settings(self._client, config)
         except BaseException:
             self.close()
             raise
 
     def take(self, weights: Weights) -> None:
         """Has the server read the weights, and compares it with the learner."""
+        self._wake_up()
         place = self._files / f"weights-{weights.version}"
         with without_progress_bars():
             weights.model.save_pretrained(place)
@@ -107,17 +114,33 @@ class VllmSampler:
         self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seeds: Sequence[int]
     ) -> list[list[Completion]]:
         """Samples; see the protocol."""
+        self._wake_up()
         found = self._client.complete(self._model, prompts, n, sampling, seeds, self._stop_tokens)
         return [[replace(completion, version=self.version) for completion in siblings] for siblings in found]
+
+    def sleep(self) -> None:
+        """Has the server give its GPU memory back until it is next asked for something."""
+        if not self._asleep:
+            self._client.sleep()
+            self._asleep = True
+
+    def _wake_up(self) -> None:
+        if self._asleep:
+            # What the learner's passes had, and what the allocator keeps of it.
+            give_back(torch.device("cuda"))
+            self._client.wake_up()
+            self._asleep = False
 
     def close(self) -> None:
         """Stops a server that was started here, and removes what was written for it."""
         atexit.unregister(self.close)
         client: Client | None = getattr(self, "_client", None)
         if client is not None:
-            if self._adapter is not None and self._server is None:
+            if self._server is None:
                 with suppress(UserError):  # A server of the user's is left as it was found, if it still answers.
-                    client.unload_adapter(self._adapter)
+                    self._wake_up()
+                    if self._adapter is not None:
+                        client.unload_adapter(self._adapter)
             client.close()
         if self._server is not None:
             self._server.stop()
@@ -132,12 +155,23 @@ def _new_directory(config: SamplerConfig) -> Path:
         raise UserError(f"sampler.directory={config.directory}: cannot be written to ({error.strerror})") from error
 
 
-def _arguments(engine: TorchEngineConfig, max_tokens: int) -> list[str]:
+def check_settings(client: Client, config: SamplerConfig) -> None:
+    """Raises `UserError` where a server of the user's was not started with what the settings ask of it."""
+    if config.sleep and not client.started_with().get("model_config", {}).get("enable_sleep_mode"):
+        raise UserError(
+            f"sampler.sleep=true: the vLLM server at {client.url} was started without --enable-sleep-mode; start it "
+            "with that, or remove the setting"
+        )
+
+
+def _arguments(config: SamplerConfig, engine: TorchEngineConfig, max_tokens: int) -> list[str]:
     """Of a server that fits the learner."""
     arguments = ["--dtype", engine.dtype, "--max-model-len", str(max_tokens)]
     arguments += ["--logprobs-mode", "processed_logprobs", "--generation-config", "vllm"]
     if engine.lora is not None:
         arguments += ["--enable-lora", "--max-lora-rank", str(_rank_there(engine.lora.rank))]
+    if config.sleep:
+        arguments += ["--enable-sleep-mode"]
     return arguments
 
 
