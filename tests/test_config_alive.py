@@ -227,6 +227,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "sampler.arguments": "test_vllm.py::test_a_server_that_a_run_starts_and_that_ends_at_once",
     "sampler.log": "test_vllm.py::test_a_server_that_a_run_starts_and_that_ends_at_once",
     "sampler.directory": "test_vllm.py::test_the_directory_is_where_weights_are_written",
+    "sampler.transfer": "test_vllm_transfer.py::test_weights_reach_the_server_where_they_lie",
     "sampler.sleep": "test_vllm.py::test_a_server_sleeps_while_the_learner_computes",
     "sampler.concurrency": "test_vllm.py::test_concurrency_limits_what_is_asked_at_once",
     "sampler.timeout": "test_vllm.py::test_every_wait_ends",

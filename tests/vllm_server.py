@@ -49,8 +49,16 @@ class StandIn(ThreadingHTTPServer):
         """From a request for completions to further seconds."""
         self.change: Any = None
         """What is done to an answer before it is sent."""
-        self.settings: dict[str, Any] = {"model_config": {"enable_sleep_mode": True}}
+        self.settings: dict[str, Any] = {"model_config": {"enable_sleep_mode": True}, "weight_transfer_config": None}
+        self.variables: dict[str, Any] = {}
         """What it says that it was started with."""
+        self.opened: dict[str, Any] = {}
+        """How the way for weights was opened."""
+        self.joins: Any = None
+        """What it does when that is asked of it."""
+        self.receives: Any = None
+        """From what it is told of all weights to their tensors."""
+        self._update: dict[str, torch.Tensor] | None = None
         self.asleep = False
         self.routes: list[str] = []
         """What it was asked for, in order."""
@@ -66,7 +74,7 @@ class StandIn(ThreadingHTTPServer):
         match route:
             case "/server_info":
                 assert query == "config_format=json"
-                return {"vllm_config": self.settings}
+                return {"vllm_config": self.settings, "vllm_env": self.variables}
             case "/sleep":
                 assert query == "level=1" and not self._now
                 self.asleep = True
@@ -83,6 +91,32 @@ class StandIn(ThreadingHTTPServer):
                 return {"results": [None]}
             case "/reset_prefix_cache":
                 return {"success": True}
+            case "/get_world_size":
+                return {"world_size": 2}
+            case "/init_weight_transfer_engine":
+                self.opened = body["init_info"]
+                if self.joins is not None:
+                    self.joins()
+                return {"message": "Weight transfer initialized"}
+            case "/start_weight_update":
+                assert self._update is None
+                self._update = {}
+                return {"message": "Weight update started"}
+            case "/update_weights":
+                assert self._update is not None
+                info = body["update_info"]
+                tensors = self.receives(info)
+                found = [[str(tensor.dtype).split(".")[-1], list(tensor.shape)] for tensor in tensors]
+                assert found == [list(pair) for pair in zip(info["dtype_names"], info["shapes"], strict=True)]
+                self._update |= {n: tensor.clone() for n, tensor in zip(info["names"], tensors, strict=True)}
+                return {"message": "Weights updated"}
+            case "/finish_weight_update":
+                assert self._update is not None
+                if not self.stale:
+                    left = self.models["base"].load_state_dict(self._update, strict=False)
+                    assert not left.unexpected_keys and set(left.missing_keys) <= {"lm_head.weight"}
+                self._update = None
+                return {"message": "Weight update finished"}
             case "/v1/load_lora_adapter":
                 self._read(body["lora_name"], body["lora_path"], adapters=True)
                 return {}
@@ -90,6 +124,7 @@ class StandIn(ThreadingHTTPServer):
                 del self.models[body["lora_name"]]
                 return {}
             case "/v1/completions":
+                assert self._update is None
                 with self._counted():
                     return self._complete(body)
         return None

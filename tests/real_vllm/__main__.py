@@ -11,6 +11,7 @@ Some minutes on two cores, most of them in starting servers. Ends with status 1 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -28,8 +29,11 @@ import transformers
 from rltf.builtin import builtin_directory
 from rltf.config import LoraConfig, SamplerConfig, TorchEngineConfig, TrainerConfig
 from rltf.engines.base import Joined
+from rltf.engines.vllm import transfer
+from rltf.engines.vllm.client import Client
 from rltf.engines.vllm.engine import vllm_engine
 from rltf.engines.vllm.sampler import VllmSampler
+from rltf.engines.vllm.starting import check_started
 from rltf.support.errors import UserError
 from rltf.types import Query, SamplingParams, TrainingSample
 
@@ -118,6 +122,8 @@ def synchronisation(model: Path, settings: SamplerConfig, *, lora: bool) -> None
     assert isinstance(sampler, VllmSampler) and sampler._server is not None
     try:
         say(f"{kind}: the server is ready")
+        if not lora:
+            dev_routes(sampler._client)
         check((found := gap(engine)) < CLOSE, f"{kind}, before training: {found:.1e} nats apart at most")
         first = engine.generate(PROMPTS, 2, SAMPLING, [1, 2, 3])
         again = engine.generate(PROMPTS[::-1], 2, SAMPLING, [3, 2, 1])[::-1]
@@ -142,6 +148,80 @@ def synchronisation(model: Path, settings: SamplerConfig, *, lora: bool) -> None
         check("was ended by SIGKILL" in told, f"{kind}, killed while it samples: {told[:200]}")
     finally:
         engine.close()
+
+
+READS = """
+import json, sys
+from vllm.distributed.weight_transfer import ipc_engine, nccl_engine
+
+sent = json.load(sys.stdin)
+ipc_engine.IPCWeightTransferInitInfo(**sent["ipc"][0])
+read = ipc_engine.IPCWeightTransferUpdateInfo(**sent["ipc"][1])
+group = nccl_engine.NCCLWeightTransferInitInfo(**sent["nccl"][0])
+nccl_engine.NCCLWeightTransferUpdateInfo(**sent["nccl"][1])
+print(json.dumps([read.names[-1], read.ipc_handles[-1], list(group.nccl_unique_id_bytes), group.world_size]))
+"""
+
+
+def transfer_forms(model: Path, python: str) -> None:
+    """What is sent of all weights, read by vLLM's own classes; what is behind it needs GPUs."""
+    sent: dict[str, list[Any]] = {"ipc": [], "nccl": []}
+
+    class Recording:
+        def __init__(self, kept: list[Any]) -> None:
+            self.init_transfer = self.update_weights = kept.append
+            self.start_update = self.finish_update = lambda: None
+
+        def world_size(self) -> int:
+            return 2
+
+    class Group:
+        def __init__(self, *_: Any) -> None:
+            pass
+
+        @staticmethod
+        def new_id() -> bytes:
+            return bytes(range(128))
+
+        def send(self, tensors: Any) -> None:
+            pass
+
+    transfer.handle = lambda tensor: {"GPU-1": (str(tensor.dtype), list(tensor.shape))}
+    transfer.Group, transfer.current_device = Group, lambda: torch.device("cpu")  # type: ignore[misc, assignment]
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(model)
+    transfer.BySharedMemory(Recording(sent["ipc"])).send(loaded)  # type: ignore[arg-type]
+    transfer.ByBroadcast(Recording(sent["nccl"]), 10.0).send(loaded)  # type: ignore[arg-type]
+    done = subprocess.run(
+        [python, "-c", READS],
+        input=json.dumps(sent),
+        env=os.environ | {"VLLM_ALLOW_INSECURE_SERIALIZATION": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    name, tensor = list(loaded.named_parameters())[-1]
+    wanted = [name, {"GPU-1": [str(tensor.dtype), list(tensor.shape)]}, list(range(128)), 3]
+    told = done.stdout.strip().splitlines()[-1] if done.returncode == 0 else done.stderr[-300:]
+    check(
+        done.returncode == 0 and json.loads(told) == wanted, f"vLLM's classes read what is sent of weights: {told[:60]}"
+    )
+
+
+def dev_routes(client: Client) -> None:
+    """The routes of the development mode, as far as a CPU goes: there sleep is a word, and no memory."""
+    settings, variables = client.started_with()
+    found = [settings["model_config"]["enable_sleep_mode"], settings["weight_transfer_config"]["backend"]]
+    found.append(variables["VLLM_ALLOW_INSECURE_SERIALIZATION"])
+    check(found == [False, "ipc", False], f"the server tells what it was started with: {found}")
+    for changes in ({"sleep": True}, {"transfer": "nccl"}, {"transfer": "ipc"}):
+        config = SamplerConfig.model_validate({"url": client.url, **changes})
+        told = complaint(lambda config=config: check_started(client, config))
+        check("was started without" in told, f"a server without that is refused: {told}")
+    client.sleep()
+    client.wake_up()
+    client.wake_up()
+    check(client.world_size() == 1, "the server has one process with weights")
+    client.init_transfer({"packed": False})
 
 
 def whole_runs(model: Path, python: str, place: Path) -> None:
@@ -185,7 +265,11 @@ def main() -> None:
         )
         try:
             for lora in (False, True):
-                synchronisation(model, settings, lora=lora)
+                # What a transfer needs of GPUs is not there, but its routes are.
+                way = () if lora else ("--weight-transfer-config", '{"backend": "ipc"}')
+                changes = {"arguments": (*settings.arguments, *way)}
+                synchronisation(model, settings.model_copy(update=changes), lora=lora)
+            transfer_forms(model, settings.python or "")
             whole_runs(model, settings.python or "", place)
         except UserError as error:
             print((place / "vllm.log").read_text()[-3000:])

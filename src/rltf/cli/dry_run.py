@@ -82,17 +82,17 @@ def _model(
     model = ("model", memory or _complaint(lambda: _try_out(console, engine)))
     checks = [device, model]
     if engine.sampler == "vllm":
-        checks.append(("sampler", _complaint(lambda: _sampler(config))))
+        checks.append(("sampler", _complaint(lambda: _sampler(config, engine))))
     # Where these fail, the same would be said again.
     if not sound or model[1]:
         return checks
     return [*checks, *_prompts(console, config)]
 
 
-def _sampler(config: RunConfig) -> None:
+def _sampler(config: RunConfig, engine: TorchEngineConfig) -> None:
     from rltf.engines.vllm.engine import check_server
 
-    check_server(config.sampler)
+    check_server(config.sampler, engine)
 
 
 def _server(console: Console, config: RunConfig, engine: TinkerEngineConfig, *, sound: bool) -> list[tuple[str, str]]:

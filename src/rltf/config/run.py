@@ -180,11 +180,17 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _sampler(self) -> RunConfig:
-        by_server = isinstance(self.engine, TorchEngineConfig) and self.engine.sampler == "vllm"
+        torch = self.engine if isinstance(self.engine, TorchEngineConfig) else None
+        by_server = torch is not None and torch.sampler == "vllm"
         if by_server and self.sampler.url is None and self.sampler.python is None:
             raise ValueError("engine.sampler=vllm needs a server: set sampler.url, or sampler.python to start one")
         if not by_server and self.sampler != SamplerConfig():
             raise ValueError("sampler is set, but the learner's own model samples; set engine.sampler=vllm")
+        if self.sampler.transfer != "file" and torch is not None and torch.lora is not None:
+            raise ValueError(
+                f"sampler.transfer={self.sampler.transfer} is for all weights, and a server reads the adapters of "
+                "engine.lora from files; set sampler.transfer=file"
+            )
         return self
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -25,6 +25,9 @@ class SamplerConfig(Section):
     """The file to which a server writes that a run starts; it is added to."""
     directory: str | None = None
     """Where weights are written for the server, which has to see the same path. Unset: a temporary directory."""
+    transfer: Literal["file", "ipc", "nccl"] = "file"
+    """How all weights get to the server: by files; by CUDA IPC, where both are on one GPU; or by NCCL, from GPU to GPU.
+    Adapters travel by files."""
     sleep: bool = False
     """For a server and a learner on one GPU: the server lays its weights aside and gives its memory back while the
     learner computes. A server of your own is started with `--enable-sleep-mode`."""

@@ -62,13 +62,16 @@ class Client:
             "sampler.url"
         )
 
-    def started_with(self) -> dict[str, Any]:
-        """The server's own settings, by section. It may take some seconds to tell them."""
+    def started_with(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The server's own settings by section, and vLLM's variables of its environment. It may take some seconds."""
         answer = self._ask("GET", "/server_info", params={"config_format": "json"})
-        config = answer.get("vllm_config") if isinstance(answer, dict) else None
-        if not isinstance(config, dict):
-            raise UserError(f"the vLLM server at {self.url} does not tell its settings; is it vLLM from 0.11 on?")
-        return config
+        found = [answer.get(part) if isinstance(answer, dict) else None for part in ("vllm_config", "vllm_env")]
+        config, environment = found
+        if not isinstance(config, dict) or not isinstance(environment, dict):
+            raise UserError(
+                f"the vLLM server at {self.url} does not tell its settings; it is another version than 0.32"
+            )
+        return config, environment
 
     def sleep(self) -> None:
         """Has it lay its weights aside, in the machine's memory, and give its GPU memory back."""
@@ -130,8 +133,32 @@ class Client:
     def reload(self, path: str) -> None:
         """Has it read all weights anew from a directory, and forget what it kept of the old ones."""
         self._ask("POST", "/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": path}})
+        self.forget()
+
+    def forget(self) -> None:
+        """Has it forget what it kept of prompts that it read with other weights."""
         if not self._ask("POST", "/reset_prefix_cache").get("success", True):
             raise UserError(f"the vLLM server at {self.url} did not forget what it kept of the old weights")
+
+    def world_size(self) -> int:
+        """How many processes it has with weights."""
+        return int(self._ask("GET", "/get_world_size")["world_size"])
+
+    def init_transfer(self, info: dict[str, Any]) -> None:
+        """Opens the way for weights that it was started with."""
+        self._ask("POST", "/init_weight_transfer_engine", {"init_info": info})
+
+    def start_update(self) -> None:
+        """Has it make ready for all weights."""
+        self._ask("POST", "/start_weight_update")
+
+    def update_weights(self, info: dict[str, Any]) -> None:
+        """Has it take the weights that are described."""
+        self._ask("POST", "/update_weights", {"update_info": info})
+
+    def finish_update(self) -> None:
+        """Has it compute with them."""
+        self._ask("POST", "/finish_weight_update")
 
     def close(self) -> None:
         """Closes its connections."""
@@ -172,11 +199,17 @@ _ELSEWHERE = (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED, httpx.codes
 """What a web server answers that has no such route."""
 _NEEDS = {
     "/v1/load_lora_adapter": "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and --enable-lora",
-    "/collective_rpc": "VLLM_SERVER_DEV_MODE=1",
-    "/reset_prefix_cache": "VLLM_SERVER_DEV_MODE=1",
-    "/server_info": "VLLM_SERVER_DEV_MODE=1",
-    "/sleep": "VLLM_SERVER_DEV_MODE=1",
-    "/wake_up": "VLLM_SERVER_DEV_MODE=1",
+    **dict.fromkeys(
+        (
+            "/collective_rpc",
+            "/reset_prefix_cache",
+            "/server_info",
+            "/sleep",
+            "/wake_up",
+            "/init_weight_transfer_engine",
+        ),
+        "VLLM_SERVER_DEV_MODE=1",
+    ),
 }
 """What a server has to be started with to have a route."""
 

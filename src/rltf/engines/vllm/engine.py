@@ -11,8 +11,10 @@ from rltf.engines.base import Joined
 from rltf.engines.torch.learner import TorchLearner
 from rltf.engines.torch.several import SeveralEngine
 from rltf.engines.vllm.client import Client
-from rltf.engines.vllm.sampler import VllmSampler, check_settings
+from rltf.engines.vllm.sampler import VllmSampler
 from rltf.engines.vllm.server import check_python
+from rltf.engines.vllm.starting import check_started
+from rltf.engines.vllm.transfer import check_device
 from rltf.support.addresses import SECONDS, check_listens
 from rltf.support.errors import UserError
 from rltf.types import Answer, Query, TrainingSample
@@ -42,9 +44,10 @@ def check_client() -> None:
         raise UserError("engine.sampler=vllm needs httpx2; install rltf with its `vllm` extra") from error
 
 
-def check_server(config: SamplerConfig) -> None:
+def check_server(config: SamplerConfig, engine: TorchEngineConfig) -> None:
     """Finds without weights what would keep a server from sampling; one that runs is asked."""
     check_client()
+    check_device(config, engine)
     if config.url is None:
         assert config.python is not None
         check_python(Path(config.python))
@@ -53,13 +56,14 @@ def check_server(config: SamplerConfig) -> None:
     with closing(Client(config.url, SECONDS, 1)) as client:
         client.base()
     with closing(Client(config.url, _SECONDS_TO_TELL, 1)) as client:
-        check_settings(client, config)
+        check_started(client, config)
 
 
 def with_server(
     learner: TorchLearner | SeveralEngine, sampler: SamplerConfig, config: TorchEngineConfig, temperature: float
 ) -> Joined:
     """A learner, in one process or in several, whose sampler is a server."""
+    check_device(sampler, config)
     if sampler.sleep and isinstance(learner, SeveralEngine):
         raise UserError(
             "sampler.sleep=true is for a server and one process on one GPU: start the run without a launcher"

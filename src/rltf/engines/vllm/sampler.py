@@ -1,4 +1,4 @@
-"""The sampler: a server that is sent the learner's weights as files, and is compared with the learner after each."""
+"""The sampler: a server that is sent the learner's weights, and is compared with the learner after each change."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from rltf.engines.torch.process import without_progress_bars
 from rltf.engines.torch.room import give_back
 from rltf.engines.vllm.client import Client
 from rltf.engines.vllm.server import Server
+from rltf.engines.vllm.starting import arguments, check_started, environment
+from rltf.engines.vllm.transfer import open_transfer
 from rltf.support.errors import UserError
 from rltf.support.seeds import derive_seed
 from rltf.types import Completion, Message, Query, SamplingParams, Tokens
@@ -54,8 +56,8 @@ class VllmSampler:
                 base = self._files / "base"
                 learner.export(base)
                 assert config.python is not None
-                arguments = _arguments(config, engine, learner.max_tokens) + list(config.arguments)
-                self._server = Server(Path(config.python), base, arguments, Path(config.log))
+                with_all = [*arguments(config, engine, learner.max_tokens), *config.arguments]
+                self._server = Server(Path(config.python), base, with_all, Path(config.log), environment(config))
             url = config.url if self._server is None else self._server.url
             assert url is not None
             state = None if self._server is None else self._server.ending
@@ -64,7 +66,8 @@ class VllmSampler:
                 self._server.wait_until(self._client.is_ready, config.start_timeout)
             self._model, self.max_tokens = self._client.base()
             if self._server is None:
-                check_settings(self._client, config)
+                check_started(self._client, config)
+            self._transfer = open_transfer(config, self._client)
         except BaseException:
             self.close()
             raise
@@ -72,6 +75,15 @@ class VllmSampler:
     def take(self, weights: Weights) -> None:
         """Has the server read the weights, and compares it with the learner."""
         self._wake_up()
+        if self._transfer is None:
+            self._send_files(weights)
+        else:
+            self._transfer.send(weights.model)
+            self._client.forget()
+        self._compare(weights.version)
+        self.version = weights.version
+
+    def _send_files(self, weights: Weights) -> None:
         place = self._files / f"weights-{weights.version}"
         with without_progress_bars():
             weights.model.save_pretrained(place)
@@ -82,8 +94,6 @@ class VllmSampler:
                 self._client.reload(str(place))
         finally:
             shutil.rmtree(place, ignore_errors=True)
-        self._compare(weights.version)
-        self.version = weights.version
 
     def _replace_adapter(self, name: str, place: Path) -> None:
         """Under a new name each time: what a server keeps of prompts it has read, it keeps by that name."""
@@ -153,28 +163,3 @@ def _new_directory(config: SamplerConfig) -> Path:
         return Path(tempfile.mkdtemp(prefix="rltf-", dir=config.directory))
     except OSError as error:
         raise UserError(f"sampler.directory={config.directory}: cannot be written to ({error.strerror})") from error
-
-
-def check_settings(client: Client, config: SamplerConfig) -> None:
-    """Raises `UserError` where a server of the user's was not started with what the settings ask of it."""
-    if config.sleep and not client.started_with().get("model_config", {}).get("enable_sleep_mode"):
-        raise UserError(
-            f"sampler.sleep=true: the vLLM server at {client.url} was started without --enable-sleep-mode; start it "
-            "with that, or remove the setting"
-        )
-
-
-def _arguments(config: SamplerConfig, engine: TorchEngineConfig, max_tokens: int) -> list[str]:
-    """Of a server that fits the learner."""
-    arguments = ["--dtype", engine.dtype, "--max-model-len", str(max_tokens)]
-    arguments += ["--logprobs-mode", "processed_logprobs", "--generation-config", "vllm"]
-    if engine.lora is not None:
-        arguments += ["--enable-lora", "--max-lora-rank", str(_rank_there(engine.lora.rank))]
-    if config.sleep:
-        arguments += ["--enable-sleep-mode"]
-    return arguments
-
-
-def _rank_there(rank: int) -> int:
-    """The least rank that vLLM has room for."""
-    return next((fits for fits in (8, 16, 32, 64, 128, 256, 320, 512) if fits >= rank), rank)

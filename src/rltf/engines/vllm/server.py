@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,8 +29,10 @@ _SHOWN = 300
 class Server:
     """One process, and what it wrote."""
 
-    def __init__(self, python: Path, model: Path, arguments: Sequence[str], log: Path) -> None:
-        """Starts it with a model's directory; `log` is added to."""
+    def __init__(
+        self, python: Path, model: Path, arguments: Sequence[str], log: Path, environment: Mapping[str, str]
+    ) -> None:
+        """Starts it with a model's directory, and variables beside those that every one needs; `log` is added to."""
         self._log, self._python = log, python
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
@@ -50,7 +52,7 @@ class Server:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env=inherited | _ENVIRONMENT,
+                    env={**inherited, **_ENVIRONMENT, **environment},
                     start_new_session=True,  # A Ctrl-C is for the run, which stops the server when it is done.
                 )
             except OSError as error:
