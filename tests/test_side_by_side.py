@@ -120,7 +120,8 @@ def config_of(server: StandIn, judge: JudgeServer, **changes: Any) -> RunConfig:
         "engine.model": str(server.base), "engine.device": "cpu", "engine.sampler": "vllm", "sampler.url": server.url,
         "feedback.source": "llm", "judge.base_url": judge.url, "judge.model": "judge", "judge.key_env": None,
         "judge.retries": 0, "trainer.steps": 2, "trainer.groups_per_batch": 6, "trainer.group_size": 2,
-        "task.train_size": 6, "evaluation.problems": 2, "evaluation.samples": 1, "rollout.max_new_tokens": 4,
+        "task.train_size": 6, "objective.name": "rltf_fm", "trainer.learning_rate": 0.01,
+        "evaluation.problems": 2, "evaluation.samples": 1, "rollout.max_new_tokens": 4,
     }  # fmt: skip
     return configure(changes=plain | changes)
 
@@ -223,6 +224,34 @@ def test_feedback_about_other_attempts_waits_for_all_of_them(server: StandIn, tm
     sources = [t["feedback"] for r in lines(run) for t in r["turns"] if t["feedback"]]
     assert sources and all(found["source"].startswith("other_problem:") for found in sources)
     assert not any(found["cause"] == "no_other_problem" for found in sources)
+
+
+def test_code_of_the_users_and_the_learner_stay_in_the_thread_of_the_run(
+    server: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such code may have opened a file or a database there, or want its signals."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import signal, threading\n"
+        "def say(problem, attempt, score, history):\n"
+        "    signal.signal(signal.SIGALRM, signal.SIG_DFL)\n"
+        "    return threading.current_thread().name\n"
+    )
+    synchronised: list[int] = []
+    take = VllmSampler.take
+
+    def noting(*arguments: Any) -> None:
+        synchronised.append(threading.get_ident())
+        take(*arguments)
+
+    monkeypatch.setattr(VllmSampler, "take", noting)
+    changes = {"feedback.source": "first_of", "feedback.sources": ["function", "llm"]}
+    with judge_server(say) as judge:
+        config = config_of(server, judge, **changes, **{"feedback.function": f"{file}:say"})
+        run = train(config, tmp_path / "run")
+    said = {turn["feedback"]["text"] for record in lines(run) for turn in record["turns"] if turn["feedback"]}
+    assert said == {threading.main_thread().name}
+    assert set(synchronised) == {threading.main_thread().ident} and len(synchronised) == 3
 
 
 def lines(run: Path) -> list[dict[str, Any]]:
