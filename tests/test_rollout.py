@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -160,6 +161,16 @@ def test_rollouts_of_all_problems_go_on_independently_in_one_call_per_turn(rende
     assert [group.problem for group in groups] == [PROBLEM, OTHER]
     assert [n for _, n, _, _ in policy.calls] == [2, 1, 1]
     assert judge.calls == 2
+
+
+@pytest.mark.parametrize("each_by_itself", [False, True])
+def test_groups_about_one_problem_are_told_apart(renderer: Renderer, each_by_itself: bool) -> None:
+    problems = [PROBLEM, OTHER, PROBLEM, PROBLEM]
+    first = [[[WRONG]] for _ in problems] if each_by_itself else [[[WRONG]] * len(problems)]
+    collector, _, judge = make_collector(renderer, first, ["No."] * len(problems), horizon=1, feedback_on_last=True)
+    replace(collector, each_by_itself=each_by_itself).collect(problems, 1, 1.0, 0)
+    met = sorted((request.problem.index, request.repeat) for request in judge.requests)
+    assert met == [(0, 0), (0, 1), (0, 2), (1, 0)]
 
 
 def test_a_failed_feedback_ends_only_its_rollout_and_leaves_the_reward(renderer: Renderer) -> None:

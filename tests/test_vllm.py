@@ -283,6 +283,25 @@ def test_a_server_that_a_run_starts_and_that_ends_at_once(model: Path, tmp_path:
     )
 
 
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ("ValueError: no memory", "ValueError: no memory"),
+        (
+            "a.b_c.ValidationError: 1 fault\n  Value error, no sleep. [type=x]\n    For more see",
+            "Value error, no sleep.",
+        ),
+        ("usage: s [-h]\ns.py: error: unrecognized arguments: --swap", "s.py: error: unrecognized arguments: --swap"),
+    ],
+)
+def test_a_servers_last_complaint_is_told(model: Path, tmp_path: Path, log: str, told: str) -> None:
+    (tmp_path / "said").write_text(log)
+    python = script(tmp_path / "python", f"cat {tmp_path / 'said'}; exit 1")
+    changes = {"sampler.python": python, "sampler.log": str(tmp_path / "log")}
+    with pytest.raises(UserError, match=rf"ended with status 1 \(see .*log\): {re.escape(told)}"):
+        build_engine(configure(changes=settings(model, **changes)))
+
+
 def test_what_an_earlier_server_wrote_is_not_the_last_word_of_this_one(model: Path, tmp_path: Path) -> None:
     (tmp_path / "log").write_text("ERROR: of an earlier run\n")
     changes = {"sampler.python": script(tmp_path / "python", "exit 3"), "sampler.log": str(tmp_path / "log")}

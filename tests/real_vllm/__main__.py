@@ -224,6 +224,12 @@ def dev_routes(client: Client) -> None:
     client.init_transfer({"packed": False})
 
 
+def cannot_sleep(model: Path, settings: SamplerConfig) -> None:
+    """A server on a CPU cannot sleep: a run that starts one for it ends before it trains."""
+    told = complaint(lambda: engine_of(model, settings.model_copy(update={"sleep": True}), lora=False))
+    check("Sleep mode is not supported" in told, f"a server on a CPU does not start with sleep mode: {told}")
+
+
 def whole_runs(model: Path, python: str, place: Path) -> None:
     """`rltf train` with a server of its own: killed on the way, resumed, ended."""
     command = [sys.executable, "-m", "rltf", "train"]
@@ -261,7 +267,7 @@ def main() -> None:
             python=str(Path(arguments.python).absolute()),
             log=str(place / "vllm.log"),
             arguments=("--enforce-eager",),
-            timeout=60,
+            timeout=180,
         )
         try:
             for lora in (False, True):
@@ -270,6 +276,7 @@ def main() -> None:
                 changes = {"arguments": (*settings.arguments, *way)}
                 synchronisation(model, settings.model_copy(update=changes), lora=lora)
             transfer_forms(model, settings.python or "")
+            cannot_sleep(model, settings)
             whole_runs(model, settings.python or "", place)
         except UserError as error:
             print((place / "vllm.log").read_text()[-3000:])

@@ -24,6 +24,8 @@ _ENVIRONMENT = {
 _GRACE_SECONDS = 20
 _MOMENT_SECONDS = 3
 _SHOWN = 300
+_COMPLAINT = re.compile(r"ERROR|^[\w.]*Error\b|^ *Value error, |: error: ")
+"""A line of a log that tells what went wrong: of a logger, at a traceback's end, on a setting, on an argument."""
 
 
 class Server:
@@ -77,7 +79,7 @@ class Server:
         lines = self._log.read_bytes()[self._begun :][-20_000:].decode("utf-8", "replace").splitlines()
         if any("No module named 'vllm'" in line for line in lines):
             return f": {lacks_vllm(self._python)}"
-        told = [line for line in lines if "ERROR" in line or re.match(r"\w*Error\b", line)]
+        told = [line for line in lines if _COMPLAINT.search(line)]
         return f": {sound(told[-1]).strip()[:_SHOWN]}" if told else ""
 
     def wait_until(self, is_ready: Callable[[], bool], seconds: float) -> None:
