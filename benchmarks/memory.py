@@ -21,10 +21,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rltf.config import RunConfig
 from rltf.config.engines import on_this_machine
 from rltf.config.load import load_config
 from rltf.runs.provenance import environment
+from rltf.types import Query, SamplingParams, TrainingSample
 
 MIB = 2**20
 QUESTION = 100
@@ -121,10 +124,15 @@ def measure(settings: tuple[str, ...]) -> Found:
 
 def step(engine: Any, config: RunConfig) -> None:
     """Samples a batch of the longest sequences, scores it and trains on it twice."""
-    import numpy as np
+    batch = samples(engine, config)
+    for _ in range(2):
+        engine.forward_backward(batch, float(len(batch)))
+        engine.optim_step(1e-6)
 
+
+def samples(engine: Any, config: RunConfig) -> list[TrainingSample]:
+    """A batch of the longest sequences that the settings allow, sampled and scored, with weights as in training."""
     from rltf.engines.torch.memory import lengths
-    from rltf.types import Query, SamplingParams, TrainingSample
 
     longest = lengths(config, QUESTION, engine.max_tokens)
     rng = np.random.default_rng(0)
@@ -135,7 +143,7 @@ def step(engine: Any, config: RunConfig) -> None:
     completions = engine.generate(prompts, size, sampling, list(range(groups)))
     pairs = [(prompt, c) for prompt, siblings in zip(prompts, completions, strict=True) for c in siblings]
     engine.answer([Query(prompt_tokens=prompt, completion_tokens=c.tokens) for prompt, c in pairs])
-    samples = [
+    return [
         TrainingSample(
             prompt_tokens=prompt,
             completion_tokens=c.tokens,
@@ -149,9 +157,6 @@ def step(engine: Any, config: RunConfig) -> None:
         )
         for i, (prompt, c) in enumerate(pairs)
     ]
-    for _ in range(2):
-        engine.forward_backward(samples, float(len(samples)))
-        engine.optim_step(1e-6)
 
 
 def _peak() -> float:

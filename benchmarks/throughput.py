@@ -42,17 +42,15 @@ import statistics
 import sys
 import tempfile
 import time
-import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
+
+from turns import PseudoRandomRewards, Side, alternate, copy_that_cannot_stop, in_own_process, spread, train
 
 # torch, transformers and trl are imported where they are used: a process's peak memory is to be that of its side.
 from rltf.config import (
@@ -65,13 +63,8 @@ from rltf.config import (
     TorchEngineConfig,
     TrainerConfig,
 )
-from rltf.config.engines import on_this_machine
-from rltf.rollouts.records import Timing
-from rltf.runs.observers import Observer
 from rltf.runs.provenance import environment
-from rltf.tasks import BinaryMatrix
 from rltf.text.prompts import Prompts
-from rltf.types import Completion, Finish, Problem, SamplingParams, Score, Tokens
 
 _LIBRARIES = {
     "rltf": ("rltf.runs.trainer", "rltf.engines.torch.engine"),
@@ -109,10 +102,15 @@ class Workload:
         """Rollouts of one step."""
         return self.prompts * self.group_size
 
-    def check(self, tokens: int) -> None:
-        """Refuses a step that trained on fewer tokens than all new ones."""
-        if tokens != self.rollouts * self.new_tokens:
-            raise RuntimeError(f"a step trained on {tokens} tokens, not on {self.rollouts} x {self.new_tokens}")
+    def checked(self, on_step: Callable[[int], None]) -> Callable[[int], None]:
+        """`on_step`, after a refusal of a step that trained on fewer tokens than all new ones."""
+
+        def check(tokens: int) -> None:
+            if tokens != self.rollouts * self.new_tokens:
+                raise RuntimeError(f"a step trained on {tokens} tokens, not on {self.rollouts} x {self.new_tokens}")
+            on_step(tokens)
+
+        return check
 
     @property
     def task(self) -> BinaryMatrixConfig:
@@ -120,90 +118,32 @@ class Workload:
         return BinaryMatrixConfig(min_side=self.side, max_side=self.side, train_size=self.prompts)
 
 
-class Side(Protocol):
-    """Trains for `work.steps` steps and calls `on_step` after each with the number of tokens it trained on."""
-
-    def __call__(self, work: Workload, on_step: Callable[[int], None]) -> None:
-        """Runs to the end."""
-        ...
-
-
-class PseudoRandomRewards(BinaryMatrix):
-    """Scores for real, then gives a reward that differs between any two attempts."""
-
-    def __init__(self, config: BinaryMatrixConfig) -> None:
-        super().__init__(**config.model_dump(exclude={"name"}))
-        self._scored = 0
-
-    def score(self, problem: Problem, text: str) -> Score:
-        """The task's score with a reward in [0, 1) from the text and from how many were scored before."""
-        self._scored += 1
-        reward = zlib.crc32(f"{self._scored} {text}".encode()) / 2**32
-        return dataclasses.replace(super().score(problem, text), reward=reward, correct=False, well_formed=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Observer(Observer):
-    """Passes on that a step of rltf has ended."""
-
-    on_step: Callable[[int], None]
-
-    def step(self, step: int, metrics: Mapping[str, float], timing: Timing) -> None:
-        """The last thing in a step."""
-        self.on_step(int(metrics.get("tokens/policy", 0)))
-
-
 def run_rltf(work: Workload, on_step: Callable[[int], None]) -> None:
     """Trains with rltf."""
-    from rltf.engines.base import Joined
-    from rltf.engines.torch.engine import TorchSampler
-    from rltf.engines.torch.learner import TorchLearner
-    from rltf.feedback.llm import Endpoints
-    from rltf.runs.build import build_trainer
-    from rltf.runs.directory import RunDir
-
-    class NeverCut(TorchSampler):
-        """Reports every attempt as ended."""
-
-        def generate(
-            self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seeds: Sequence[int]
-        ) -> list[list[Completion]]:
-            """Samples; see the protocol."""
-            groups = super().generate(prompts, n, sampling, seeds)
-            return [[dataclasses.replace(attempt, finish=Finish.STOP) for attempt in group] for group in groups]
-
-    config = RunConfig(
-        task=work.task,
-        rollout=RolloutConfig(max_new_tokens=work.new_tokens),
-        objective=GrpoConfig(name="grpo"),
-        engine=TorchEngineConfig(model=work.model, device="cpu"),
-        trainer=TrainerConfig(
-            steps=work.steps,
-            groups_per_batch=work.prompts,
-            group_size=work.group_size,
-            minibatches=1,
-            learning_rate=work.learning_rate,
-            warmup_steps=0,
-            schedule="constant",
-            weight_decay=0.0,
-            beta2=0.95,
-            max_grad_norm=1.0,
-            save_every=0,
+    train(
+        RunConfig(
+            task=work.task,
+            rollout=RolloutConfig(max_new_tokens=work.new_tokens),
+            objective=GrpoConfig(name="grpo"),
+            engine=TorchEngineConfig(model=work.model, device="cpu"),
+            trainer=TrainerConfig(
+                steps=work.steps,
+                groups_per_batch=work.prompts,
+                group_size=work.group_size,
+                minibatches=1,
+                learning_rate=work.learning_rate,
+                warmup_steps=0,
+                schedule="constant",
+                weight_decay=0.0,
+                beta2=0.95,
+                max_grad_norm=1.0,
+                save_every=0,
+            ),
+            # The evaluations before and after training are outside the timed steps.
+            evaluation=EvaluationConfig(samples=1, problems=2),
         ),
-        # The evaluations before and after training are outside the timed steps.
-        evaluation=EvaluationConfig(samples=1, problems=2),
+        work.checked(on_step),
     )
-    learner = TorchLearner(on_this_machine(config.engine), config.trainer, config.rollout.temperature)
-    task = PseudoRandomRewards(work.task)
-    with tempfile.TemporaryDirectory() as directory:
-        build_trainer(
-            config,
-            run_dir=RunDir.create(Path(directory) / "run"),
-            engine=Joined(learner, NeverCut(on_this_machine(config.engine), learner)),
-            task=task,
-            endpoints=Endpoints(),
-            observer=_Observer(on_step),
-        ).run()
 
 
 def run_trl(work: Workload, on_step: Callable[[int], None], *, batch: int) -> None:
@@ -217,8 +157,9 @@ def run_trl(work: Workload, on_step: Callable[[int], None], *, batch: int) -> No
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             """After the optimiser step."""
-            on_step(tokens.pop())
+            checked(tokens.pop())
 
+    checked = work.checked(on_step)
     tokens: list[int] = []
     task = PseudoRandomRewards(work.task)
     problems = [task.problem("train", index) for index in range(work.prompts)]
@@ -294,10 +235,10 @@ class Alone:
     """Of torch."""
 
 
-def run_alone(side: Side, work: Workload, warmup: int) -> Alone:
+def run_alone(side: Side, steps: int, warmup: int) -> Alone:
     """Times a side, reads its peak memory, then profiles one step and records the products of another.
 
-    `work.steps` must be `warmup`, the timed steps, and two.
+    The side takes `steps` steps: the warm-up, the timed ones, and two.
     """
     found: dict[str, Any] = {}
 
@@ -308,7 +249,7 @@ def run_alone(side: Side, work: Workload, warmup: int) -> Alone:
         for _ in range(warmup):
             yield
         seconds: list[float] = []
-        for _ in range(work.steps - warmup - 2):
+        for _ in range(steps - warmup - 2):
             start = time.perf_counter()
             yield
             seconds.append(time.perf_counter() - start)
@@ -323,14 +264,13 @@ def run_alone(side: Side, work: Workload, warmup: int) -> Alone:
         found["product_seconds"] = _replay(sizes)
         yield
 
-    steps = follow()
-    next(steps)
+    stages = follow()
+    next(stages)
 
     def on_step(tokens: int) -> None:
-        work.check(tokens)
-        next(steps)
+        next(stages)
 
-    side(work, on_step)
+    side(on_step)
     return Alone(product_share=found["product_seconds"] / found["seconds"], **found)
 
 
@@ -419,74 +359,6 @@ def _replay(sizes: Counter[Size]) -> float:
     return total
 
 
-class _Turn:
-    """A side in a process of its own that sleeps at the end of each step until it is told to take the next."""
-
-    def __init__(self, side: Side, work: Workload) -> None:
-        context = get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_take_turns, args=(side, work, theirs), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def take(self) -> float:
-        """Seconds of the next step; the first also builds the side."""
-        start = time.perf_counter()
-        self._pipe.send("go")
-        self._pipe.recv()  # An EOFError here is a side that failed; its traceback stands above.
-        return time.perf_counter() - start
-
-    def finish(self) -> None:
-        """Lets the side end."""
-        self._pipe.send("go")
-        self._process.join()
-        if self._process.exitcode:
-            raise RuntimeError("a side failed after its last step; its traceback stands above")
-
-
-def _take_turns(side: Side, work: Workload, pipe: Connection) -> None:
-    def on_step(tokens: int) -> None:
-        work.check(tokens)
-        pipe.send("done")
-        pipe.recv()
-
-    pipe.recv()
-    side(work, on_step)
-
-
-def alternate(rltf: Side, trl: Side, work: Workload, warmup: int) -> list[tuple[float, float]]:
-    """Seconds of each pair of steps (rltf, TRL) after the warm-up."""
-    turns = [_Turn(side, work) for side in (rltf, trl)]
-    pairs: list[tuple[float, float]] = []
-    for _ in range(work.steps):
-        rltf_seconds, trl_seconds = (turn.take() for turn in turns)
-        pairs.append((rltf_seconds, trl_seconds))
-    for turn in turns:
-        turn.finish()
-    return pairs[warmup:]
-
-
-def copy_that_cannot_stop(model: str, path: str) -> None:
-    """Copies a model; the copy's end-of-turn token is a new one, which the model has no logit for."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from rltf.engines.torch.model import source_of
-
-    source = source_of(model)
-    weights = AutoModelForCausalLM.from_pretrained(source, dtype="float32")
-    tokenizer = AutoTokenizer.from_pretrained(source)
-    if "eos_token" in (tokenizer.chat_template or ""):
-        # A template that writes the token by its role must go on writing the old one.
-        tokenizer.chat_template = f"{{% set eos_token = {tokenizer.eos_token!r} %}}{tokenizer.chat_template}"
-    logits = weights.get_output_embeddings().weight.shape[0]
-    tokenizer.add_tokens([f"<|unused {i}|>" for i in range(logits - len(tokenizer))], special_tokens=True)
-    tokenizer.add_special_tokens({"eos_token": "<|never|>"})
-    assert tokenizer.eos_token_id >= logits
-    weights.config.eos_token_id = weights.generation_config.eos_token_id = tokenizer.eos_token_id
-    weights.save_pretrained(path)
-    tokenizer.save_pretrained(path)
-
-
 def prompt_tokens(work: Workload) -> float:
     """Mean length of a prompt."""
     from transformers import AutoTokenizer
@@ -497,17 +369,6 @@ def prompt_tokens(work: Workload) -> float:
     renderer, task = Renderer(tokenizer, [tokenizer.eos_token_id]), PseudoRandomRewards(work.task)
     problems = [task.problem("train", index) for index in range(work.prompts)]
     return statistics.mean(len(renderer.prompt(Prompts(PromptsConfig()).first_turn(problem))) for problem in problems)
-
-
-def in_own_process(function: Callable[..., T], *arguments: Any) -> T:
-    """Calls a function in a fresh process, whose memory holds nothing else."""
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, least and greatest."""
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def benchmark(options: argparse.Namespace, directory: str) -> dict[str, Any]:
@@ -524,14 +385,16 @@ def benchmark(options: argparse.Namespace, directory: str) -> dict[str, Any]:
     )
     short = dataclasses.replace(work, steps=options.warmup + options.alone_steps + 2)
     _say("rltf alone")
-    rltf_alone = in_own_process(run_alone, run_rltf, short, options.warmup)
+    rltf_alone = in_own_process(run_alone, functools.partial(run_rltf, short), short.steps, options.warmup)
     trl_alone: dict[int, Alone] = {}
     for batch in options.trl_batches:
         _say(f"TRL alone, {batch} rollouts x {work.rollouts // batch}")
-        trl_alone[batch] = in_own_process(run_alone, functools.partial(run_trl, batch=batch), short, options.warmup)
+        side = functools.partial(run_trl, short, batch=batch)
+        trl_alone[batch] = in_own_process(run_alone, side, short.steps, options.warmup)
     batch = min(trl_alone, key=lambda size: trl_alone[size].seconds)
     _say(f"rltf and TRL ({batch} x {work.rollouts // batch}) in turns")
-    pairs = alternate(run_rltf, functools.partial(run_trl, batch=batch), work, options.warmup)
+    sides = functools.partial(run_rltf, work), functools.partial(run_trl, work, batch=batch)
+    pairs = alternate(sides, work.steps, options.warmup)
     return {
         "environment": environment() | {"threads": rltf_alone.threads, "trl": metadata.version("trl")},
         "model": options.model,
