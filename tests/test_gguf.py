@@ -102,6 +102,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], dict[str, Any], str]] = {
     "a softcap": (LlamaConfig, {}, {"final_logit_softcapping": 30.0}, "has no place"),
     "wide heads": (Phi3Config, {}, {"attention.key_length": 32}, "has no place"),
     "another kind of scaling": (LlamaConfig, {}, {"rope.scaling.type": "ntk"}, r"rope\.scaling\.type = ntk"),
+    "another factor": (LlamaConfig, {}, {"rope.scaling.attn_factor": 1.2}, r"attn_factor = 1\.2.*, not known here"),
     "a factor on attention": (LlamaConfig, {}, {"rope.scaling.yarn_attn_factor": 0.5}, "whose effect"),
 }
 

@@ -60,7 +60,7 @@ def eval_command(
         table.add_row(plain(f"first attempts that are right, {label}"), cell)
     for label, figures in evaluation.by_kind.items():
         cell = percent(figures["first_turn"], figures["first_turn_interval"])
-        table.add_row(plain(f"the same, {label} ({figures['problems']:.0f} problems)"), cell)
+        table.add_row(plain(f"the same, {label} (problems: {figures['problems']:.0f})"), cell)
     table.add_row(f"pass@{evaluation.samples}, first attempts", percent(evaluation.pass_at_k))
     turns = zip(evaluation.by_turn, evaluation.by_turn_interval, strict=True)
     for turn, (share, interval) in list(enumerate(turns, start=1))[1:]:

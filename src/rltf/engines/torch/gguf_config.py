@@ -56,6 +56,7 @@ _ROPE = {
     "rope.scaling.factor",
     "rope.scaling.attn_factor",
     "rope.scaling.original_context_length",
+    "rope.scaling.yarn_ext_factor",
     "rope.scaling.yarn_beta_fast",
     "rope.scaling.yarn_beta_slow",
 }
@@ -255,8 +256,9 @@ def _rope(header: Header, width: int) -> tuple[dict[str, Any], dict[str, Any]]:
             "attention_factor": float(stated.get("rope.scaling.attn_factor", 1.0)),
         }
         return rope, besides
-    if "rope.scaling.attn_factor" in stated:
-        raise _refusal(header, "rope.scaling.attn_factor", stated["rope.scaling.attn_factor"], "not known here")
+    for key in ("rope.scaling.attn_factor", "rope.scaling.yarn_ext_factor"):
+        if not math.isclose(stated.get(key, 1.0), 1.0):
+            raise _refusal(header, key, stated[key], "not known here")
     scaling = _stated_scaling(header)
     if tensors == {"rope_freqs.weight"} and not scaling:
         try:
