@@ -14,11 +14,13 @@ import torch
 from transformers import (
     Gemma2Config,
     Gemma3TextConfig,
+    Lfm2Config,
     LlamaConfig,
     MistralConfig,
     Phi3Config,
     Qwen2Config,
     Qwen2MoeConfig,
+    Qwen3_5TextConfig,
     Qwen3Config,
     Qwen3MoeConfig,
 )
@@ -38,6 +40,22 @@ LONGROPE = {
     "short_factor": [1.0, 1.5, 2.0],
     "long_factor": [2.0, 5.0, 9.0],
 }
+QWEN35 = {
+    "head_dim": 32,
+    "num_hidden_layers": 4,
+    "full_attention_interval": 2,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 16,
+    "rope_parameters": {
+        "rope_type": "default",
+        "rope_theta": 1_000.0,
+        "mrope_section": [2, 1, 1],
+        "mrope_interleaved": True,
+        "partial_rotary_factor": 0.25,
+    },
+}
 _ARCHITECTURES = {
     "llama": "llama",
     "mistral": "llama",
@@ -48,6 +66,8 @@ _ARCHITECTURES = {
     "gemma3_text": "gemma3",
     "qwen2_moe": "qwen2moe",
     "qwen3_moe": "qwen3moe",
+    "lfm2": "lfm2",
+    "qwen3_5_text": "qwen35",
 }
 Tensors = dict[str, np.ndarray[Any, Any]]
 
@@ -134,6 +154,11 @@ def kinds() -> dict[str, tuple[Any, dict[str, Any]]]:
             },
         ),
         "qwen2 of experts": (Qwen2MoeConfig, {**moe, "shared_expert_intermediate_size": 80}),
+        "lfm2": (
+            Lfm2Config,
+            {"layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": False, "conv_L_cache": 3},
+        ),
+        "qwen3.5": (Qwen3_5TextConfig, QWEN35),
         "qwen3 of experts": (Qwen3MoeConfig, {**moe, "head_dim": 16, "norm_topk_prob": True}),
     }
 
@@ -165,7 +190,7 @@ def write_gguf(
     for name, values in {**_tensors(model, kind), **(extra or {})}.items():
         if name == leave_out:
             continue
-        if quantization is not None and values.ndim == 2:
+        if quantization is not None and values.ndim == 2 and values.shape[1] % 32 == 0:
             writer.add_tensor(name, gguf.quants.quantize(values, quantization), raw_dtype=quantization)
         else:
             writer.add_tensor(name, np.ascontiguousarray(values, dtype=np.float32))
@@ -197,12 +222,27 @@ def _statements(config: Any, kind: str) -> dict[str, Any]:
         "feed_forward_length": config.intermediate_size,
         "attention.head_count": config.num_attention_heads,
         "attention.head_count_kv": config.num_key_value_heads,
-        "attention.layer_norm_rms_epsilon": float(config.rms_norm_eps),
+        "attention.layer_norm_rms_epsilon": float(config.norm_eps if kind == "lfm2" else config.rms_norm_eps),
     }
     if kind != "gemma2":
         stated["rope.freq_base"] = float(rope["rope_theta"])
     if kind not in ("phi3", "qwen2", "qwen2moe"):
         stated |= {"attention.key_length": width, "attention.value_length": width}
+    if kind == "lfm2":
+        heads = [config.num_key_value_heads * (layer == "full_attention") for layer in config.layer_types]
+        stated |= {"attention.head_count_kv": heads, "shortconv.l_cache": config.conv_L_cache}
+        del stated["attention.key_length"], stated["attention.value_length"]
+    if kind == "qwen35":
+        stated |= {
+            "full_attention_interval": 2,
+            "rope.dimension_count": int(width * rope["partial_rotary_factor"]),
+            "rope.dimension_sections": [*rope["mrope_section"], 0],
+            "ssm.conv_kernel": config.linear_conv_kernel_dim,
+            "ssm.state_size": config.linear_key_head_dim,
+            "ssm.group_count": config.linear_num_key_heads,
+            "ssm.time_step_rank": config.linear_num_value_heads,
+            "ssm.inner_size": config.linear_num_value_heads * config.linear_value_head_dim,
+        }
     if kind == "llama":
         stated |= {"rope.dimension_count": width, "vocab_size": config.vocab_size}
     if rope["rope_type"] in ("linear", "yarn"):
@@ -247,8 +287,14 @@ def _tensors(model: Any, kind: str) -> Tensors:
                 values = _interleaved(
                     values, config.num_attention_heads if match[1] == "q" else config.num_key_value_heads
                 )
-            if kind in ("gemma2", "gemma3") and own.endswith("norm.weight"):
+            plus_one = own.endswith("norm.weight") and not own.endswith("linear_attn.norm.weight")
+            if kind in ("gemma2", "gemma3", "qwen35") and plus_one:
                 values = values + 1
+            if "linear_attn." in own:
+                values = _linear_attention(own, values, config)
+            if ".conv.conv." in own:
+                values = values.squeeze(1)
+            own = own.replace(".dt_bias", ".dt_proj.bias")
             found[names.get_name(own, try_suffixes=(".weight", ".bias"))] = values
     rope = config.rope_parameters
     if rope.get("rope_type") == "llama3":
@@ -283,6 +329,28 @@ def _interleaved(values: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, An
     """Rows in the order of llama.cpp, where the two numbers that are rotated together stand side by side."""
     halves = values.reshape(heads, 2, values.shape[0] // heads // 2, *values.shape[1:])
     found: np.ndarray[Any, Any] = halves.swapaxes(1, 2).reshape(values.shape)
+    return found
+
+
+def _linear_attention(name: str, values: np.ndarray[Any, Any], config: Any) -> np.ndarray[Any, Any]:
+    """Qwen 3.5's linear attention with its value heads one of each key head after the other, as llama.cpp has them."""
+    keys, heads, width = config.linear_num_key_heads, config.linear_num_value_heads, config.linear_value_head_dim
+    if name.endswith(".A_log"):
+        values = -np.exp(values)
+    if ".conv1d." in name:
+        values = values.squeeze(1)
+    if name.endswith("linear_attn.norm.weight"):
+        return values
+    if ".out_proj." in name:
+        return _tiled(values.T, keys, heads, width).T
+    first = 2 * keys * config.linear_key_head_dim if ".in_proj_qkv." in name or ".conv1d." in name else 0
+    per_head = not first and ".in_proj_z." not in name
+    return np.concatenate([values[:first], _tiled(values[first:], keys, heads, 1 if per_head else width)])
+
+
+def _tiled(values: np.ndarray[Any, Any], keys: int, heads: int, width: int) -> np.ndarray[Any, Any]:
+    grouped = values.reshape(keys, heads // keys, width, *values.shape[1:])
+    found: np.ndarray[Any, Any] = grouped.swapaxes(0, 1).reshape(values.shape)
     return found
 
 

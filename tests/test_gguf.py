@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -139,6 +140,28 @@ def test_answers_end_where_the_file_says_not_where_the_class_does(chatml: Any, t
     two = converted(model, chatml, tmp_path / "two.gguf", tokens={"eot": 7, "eom": 9, "bos": 5})
     assert two.generation_config.eos_token_id == [chatml.eos_token_id, 7, 9]
     assert two.config.bos_token_id == 5
+
+
+@pytest.mark.parametrize("kind", ["llama, scaled as Llama 3", "gemma2, window", "lfm2", "qwen3.5"])
+def test_quantised_files_become_about_the_same_model(kind: str, chatml: Any, tmp_path: Path) -> None:
+    config_class, settings = kinds()[kind]
+    model = tiny(config_class, len(chatml), **settings)
+    found = converted(model, chatml, tmp_path / "tiny.gguf", quantization=gguf.GGMLQuantizationType.Q8_0)
+    assert {type(module).__name__ for module in found.modules()} == {
+        type(module).__name__ for module in model.modules()
+    }
+    assert (logits(found) - logits(model)).std() < 0.1 * logits(model).std()
+
+
+def test_a_block_that_guesses_further_tokens_is_no_part_of_the_model(chatml: Any, tmp_path: Path) -> None:
+    config_class, settings = kinds()["qwen3.5"]
+    model = tiny(config_class, len(chatml), **settings)
+    stated = {"block_count": model.config.num_hidden_layers + 1, "nextn_predict_layers": 1}
+    block = {"blk.4.nextn.eh_proj.weight": np.ones((64, 128)), "blk.4.attn_norm.weight": np.ones(64)}
+    found = converted(model, chatml, tmp_path / "tiny.gguf", statements=stated, extra=block)
+    torch.testing.assert_close(logits(found), logits(model), atol=1e-4, rtol=1e-4)
+    with pytest.raises(UserError, match="does not read this file in full"):
+        converted(model, chatml, tmp_path / "other.gguf", extra=block)
 
 
 def test_factors_of_one_scale_nothing(chatml: Any, tmp_path: Path) -> None:

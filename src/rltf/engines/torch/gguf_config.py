@@ -9,6 +9,7 @@ whose converter writes these files.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from transformers import LlamaConfig
 from rltf.engines.torch.gguf_rope import UnknownScaling, llama3_scaling
 from rltf.support.errors import UserError
 
-CHECKED = ("gemma2", "gemma3", "llama", "phi3", "qwen2", "qwen2moe", "qwen3", "qwen3moe")
+CHECKED = ("gemma2", "gemma3", "lfm2", "llama", "phi3", "qwen2", "qwen2moe", "qwen3", "qwen35", "qwen3moe")
 """The architectures whose conversion the tests compare with the original model, beyond its window and context."""
 
 _INSTEAD = "use the model's Hugging Face directory"
@@ -65,6 +66,38 @@ _WITHOUT_EFFECT = {"vocab_size", "rope.scaling.finetuned", "tensor_data_layout"}
 """The number of tokens is that of the embedding's rows."""
 _KNOWN = set(_ATTRIBUTES) | _HEAD | _ROPE | _WINDOW | _WITHOUT_EFFECT
 
+_SHAPE = frozenset(
+    {
+        "context_length",
+        "block_count",
+        "embedding_length",
+        "feed_forward_length",
+        "attention.head_count",
+        "attention.head_count_kv",
+        "attention.layer_norm_rms_epsilon",
+        "rope.freq_base",
+        "vocab_size",
+    }
+)
+_WHOLE = {
+    "lfm2": _SHAPE | {"shortconv.l_cache"},
+    "qwen35": _SHAPE
+    | {
+        "attention.key_length",
+        "attention.value_length",
+        "full_attention_interval",
+        "nextn_predict_layers",
+        "rope.dimension_count",
+        "rope.dimension_sections",
+        "ssm.conv_kernel",
+        "ssm.group_count",
+        "ssm.inner_size",
+        "ssm.state_size",
+        "ssm.time_step_rank",
+    },
+}
+"""The keys of architectures for which transformers makes the configuration of all that these keys state."""
+
 _ENDS = ("eos", "eot", "eom")
 """Special tokens that end an answer: of a text, of a turn, of a message."""
 _FULL_EVERY = {"gemma2": 2, "gemma3": 6}
@@ -109,7 +142,7 @@ def read_header(file: Path) -> Header:
     stated = {
         key.removeprefix(prefix): field.contents() for key, field in reader.fields.items() if key.startswith(prefix)
     }
-    for key in _ATTRIBUTES:
+    for key in () if architecture in _WHOLE else _ATTRIBUTES:
         if isinstance(value := stated.get(key), list):
             raise UserError(f"it states {architecture}.{key} = {value!s:.60}, a number for each layer; {_INSTEAD}")
     embedding = [tensor for tensor in reader.tensors if tensor.name == "token_embd.weight"]
@@ -137,11 +170,14 @@ def completed(config: Any, header: Header) -> Any:
         UserError: the file states what is not known, or what this configuration cannot say.
     """
     for key, value in header.stated.items():
-        if key not in _KNOWN:
+        if key not in _WHOLE.get(header.architecture, _KNOWN):
             raise _refusal(header, key, value, "whose effect on the model is not known here")
     for key in _NEEDED:
         if key not in header.stated:
             raise UserError(f"it does not state {header.architecture}.{key}; {_INSTEAD}")
+    if header.architecture in _WHOLE:
+        attributes = {**_special_tokens(header), "vocab_size": header.vocabulary}
+        return type(config).from_dict({**config.to_dict(), **attributes})
     if header.architecture == "llama" and config.model_type != "llama":
         # Called "mistral", it is taken for a Mistral, which has a window by default. Without one, that is a Llama.
         same = {name: value for name, value in config.to_dict().items() if name != "model_type"}
@@ -167,6 +203,14 @@ def completed(config: Any, header: Header) -> Any:
     # Some attributes go by another name in the dictionary.
     named = {config.attribute_map.get(name, name): value for name, value in attributes.items()}
     return type(config).from_dict({**config.to_dict(), **named})
+
+
+def beside_the_model(name: str, header: Header, config: Any) -> bool:
+    """Whether a tensor of the file is no weight of the model: factors that became part of the configuration, or a block
+    that guesses further tokens and stands behind the model's own."""
+    block = re.match(r"blk\.(\d+)\.", name)
+    guesses = block is not None and "nextn_predict_layers" in header.stated
+    return name in header.rope_tensors or (guesses and int(block[1]) >= config.num_hidden_layers)  # type: ignore[index]
 
 
 def _plain(config: Any, header: Header) -> dict[str, Any]:

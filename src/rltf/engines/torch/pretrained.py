@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from rltf.config.engines import SMOLLM2
-from rltf.engines.torch.gguf_config import Header, completed, read_header
+from rltf.engines.torch.gguf_config import Header, beside_the_model, completed, read_header
 from rltf.engines.torch.process import without_progress_bars
 from rltf.support.errors import UserError
 from rltf.support.packages import NotFetched, fetch_file
@@ -154,7 +155,7 @@ def _write(file: Path, directory: Path) -> None:
     config = completed(AutoConfig.from_pretrained(**place), header)
     tokenizer = AutoTokenizer.from_pretrained(**place)
     model, report = AutoModelForCausalLM.from_pretrained(
-        **place, config=config, dtype=torch.float32, output_loading_info=True
+        **place, config=config, dtype=torch.float32, output_loading_info=True, **_unpacked()
     )
     absent = sorted(map(str, [*report.get("missing_keys", ()), *report.get("mismatched_keys", ())]))
     if absent:
@@ -175,16 +176,22 @@ def _write(file: Path, directory: Path) -> None:
     tokenizer.save_pretrained(directory)
 
 
+def _unpacked() -> dict[str, Any]:
+    """Has transformers unpack weights also where it could keep them packed, with kernels of another package."""
+    unpacking = getattr(transformers, "GgufConfig", None)
+    return {} if unpacking is None else {"quantization_config": unpacking(dequantize=True)}
+
+
 def _check_all_read(file: Path, model: Any, header: Header) -> None:
     """Refuses a file with numbers that the model does not hold: transformers leaves out what it does not know."""
     from gguf import GGUFReader
 
-    in_file = sum(int(tensor.n_elements) for tensor in GGUFReader(str(file)).tensors)
-    in_config = sum(factors.size for factors in header.rope_tensors.values())
+    weights = [t for t in GGUFReader(str(file)).tensors if not beside_the_model(t.name, header, model.config)]
+    in_file = sum(int(tensor.n_elements) for tensor in weights)
     held = sum(p.numel() for p in model.parameters()) + sum(b.numel() for _, b in _saved_buffers(model))
-    if in_file != held + in_config:
+    if in_file != held:
         raise UserError(
-            f"the file holds {in_file - in_config:,} numbers, the {model.config.model_type} model made of it {held:,}: "
+            f"the file holds {in_file:,} numbers, the {model.config.model_type} model made of it {held:,}: "
             "transformers does not read this file in full; use the model's Hugging Face directory"
         )
 
