@@ -107,7 +107,7 @@ _SCALED_BY_WIDTH = {("gemma2", 46), ("gemma3", 62)}
 hidden size over heads and not of the head's width. No file states it; llama.cpp goes by the number of layers."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """A GGUF file without its weights.
 
@@ -147,19 +147,19 @@ def read_header(file: Path) -> Header:
             raise UserError(f"it states {architecture}.{key} = {value!s:.60}, a number for each layer; {_INSTEAD}")
     embedding = [tensor for tensor in reader.tensors if tensor.name == "token_embd.weight"]
     return Header(
-        architecture,
-        stated,
-        {
+        architecture=architecture,
+        stated=stated,
+        tokens={
             name: int(reader.fields[key].contents())
             for name in ("bos", "padding", *_ENDS)
             if (key := f"tokenizer.ggml.{name}_token_id") in reader.fields
         },
-        {
+        rope_tensors={
             tensor.name: np.array(tensor.data, dtype=np.float64).ravel()
             for tensor in reader.tensors
             if tensor.name.startswith("rope_f")
         },
-        int(embedding[0].shape[-1]) if embedding else None,
+        vocabulary=int(embedding[0].shape[-1]) if embedding else None,
     )
 
 
