@@ -1,6 +1,6 @@
 """How the time of a training step grows, on the CPU.
 
-    OMP_NUM_THREADS=2 python benchmarks/steps.py --json benchmarks/steps.json     # half an hour on two cores
+    OMP_NUM_THREADS=2 python benchmarks/steps.py --json benchmarks/steps.json     # an hour on two cores, 16 GiB
 
 Each question compares a few settings of one run, which take turns step by step in processes of their own (`turns.py`).
 Every attempt has all its tokens and a reward of its own, so that every step of a setting does the same work. The figure
@@ -69,7 +69,6 @@ QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "vocabulary": {
         "8,192 tokens": ("engine.model=8192",),
         "49,152 tokens": ("engine.model=49152",),
-        "151,936 tokens": ("engine.model=151936",),
     },
 }
 
