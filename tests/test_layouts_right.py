@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from families.check import Pair, distance, load, logprobs, sample, scores, write
 from transformers import AutoModelForCausalLM
 
 from rltf.config import LoraConfig, TorchEngineConfig, TrainerConfig
-from rltf.engines.torch import self_check
+from rltf.engines.torch import caches, self_check
 from rltf.engines.torch.batching import Batching
 from rltf.engines.torch.caches import GrowingLayer
 from rltf.engines.torch.engine import torch_engine
@@ -183,3 +184,22 @@ def test_a_growing_layer_has_room_for_few_tokens_and_makes_more_when_it_needs_it
     monkeypatch.setattr(GrowingLayer, "update", measured)
     assert sampled() == wide
     assert len(widths) > 4
+
+
+def test_a_cache_that_gets_room_is_never_there_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else sampling takes twice the memory that long prompts take."""
+    cache = caches.prefix_cache()
+    for place in range(3):
+        cache.update(torch.ones(1, 1, 4, 2), torch.ones(1, 1, 4, 2), place)
+    layers = [weakref.ref(layer) for layer in cache.layers]
+    left: list[int] = []
+    plain = caches._with_room
+
+    def noting(states: torch.Tensor, room: int) -> torch.Tensor:
+        left.append(sum(layer() is not None for layer in layers))
+        return plain(states, room)
+
+    monkeypatch.setattr(caches, "_with_room", noting)
+    caches.reserve(cache, 8)
+    assert left == [3, 3, 2, 2, 1, 1]
+    assert all(torch.equal(layer.keys, torch.ones(1, 1, 4, 2)) for layer in cache.layers)

@@ -254,6 +254,16 @@ def test_a_replay_meets_the_same_failures_at_the_same_places_without_a_network(m
         make(url, replay="only", temperature=0.5).feedback([request()], 1)
 
 
+def test_a_failure_is_that_of_all_who_ask_the_same_with_one_seed(server: JudgeServer, make: Any) -> None:
+    """As groups that go on by themselves do, at once or one after the other."""
+    server.script = lambda body, before: CHAOS["good" if before else "unfit"][0]
+    judge = make(server.url)
+    assert [causes(judge.feedback([request()], seed)) for seed in (1, 1, 2)] == [["refused"], ["refused"], ["answered"]]
+    assert len(server.requests) == 2
+    replayed = make(server.url, replay="only")
+    assert [causes(replayed.feedback([request()], seed)) for seed in (1, 2)] == [["refused"], ["answered"]]
+
+
 @pytest.mark.parametrize("limit", [{"max_dollars": 0.01}, {"max_total_tokens": 12_000}])
 def test_the_budget_stops_the_run_before_it_is_passed(server: JudgeServer, make: Any, limit: dict[str, Any]) -> None:
     prices = {"dollars_per_million_in": 1.0, "dollars_per_million_out": 1.0} if "max_dollars" in limit else {}

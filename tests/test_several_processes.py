@@ -293,6 +293,32 @@ def test_the_dry_run_plans_for_gpus_that_are_not_here(tiny_model: Path, tmp_path
     assert "no way fits on 8 GPUs of 80 GiB: the model takes" in " ".join(done.stdout.split())
 
 
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"sampler.sleep": True}, "sampler.sleep=true is for a server and one process"),
+        ({"sampler.transfer": "ipc", "engine.parallel": "fsdp2"}, "with fsdp2 no GPU has all of them"),
+    ],
+)
+def test_a_server_that_several_processes_cannot_have_is_refused_before_any_work(
+    changes: dict[str, Any], complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    plain = {"engine.device": "cpu", "engine.sampler": "vllm", "sampler.url": "http://127.0.0.1:9"}
+    with pytest.raises(rltf.UserError, match=complaint):
+        build_engine(rltf.configure((), plain | changes))
+
+
+def test_a_server_that_is_not_there_ends_both_processes_in_one_line(terse_model: Path, tmp_path: Path) -> None:
+    """The others have loaded the model by then, and wait for what they are to do with it."""
+    server = ("engine.sampler=vllm", "sampler.url=http://127.0.0.1:9", "--run-dir", "run")
+    done = launched("-m", "rltf", "train", *SMALL, f"engine.model={terse_model}", *server, cwd=tmp_path, status=None)
+    told = [line for line in done.stderr.splitlines() if line.startswith("rltf: ")]
+    assert done.returncode and len(told) == 1, done.stderr
+    assert told[0].startswith("rltf: the vLLM server at http://127.0.0.1:9 cannot be reached")
+
+
 @pytest.mark.parametrize("settings", [("engine.parallel=fsdp2",), ("engine.parallel=ddp", "engine.lora.rank=4")])
 def test_two_processes_train_what_a_vllm_server_samples(
     terse_model: Path, tmp_path: Path, settings: tuple[str, ...]

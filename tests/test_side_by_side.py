@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,9 +29,11 @@ from rltf.engines.vllm.sampler import VllmSampler
 from rltf.runs.build import build_task
 from rltf.runs.trainer import Interrupted
 from rltf.support.errors import UserError
-from rltf.support.side_by_side import in_calling_thread, side_by_side, wait_for
+from rltf.support.side_by_side import DaemonThreads, in_calling_thread, side_by_side, wait_for
+from rltf.tasks.base import Task
 from rltf.text.prompts import Prompts
 from rltf.text.renderer import Renderer
+from rltf.types import Problem
 
 PAUSE = 0.4
 
@@ -99,6 +103,31 @@ def test_an_interrupt_ends_all() -> None:
     with pytest.raises(KeyboardInterrupt):
         side_by_side([lambda: wait_for([never])] * 4)
     assert not pieces_left()
+
+
+def test_threads_that_wait_for_a_server_make_so_many_calls_at_once_and_end() -> None:
+    under_way: list[int] = []
+    most: list[int] = []
+
+    def call(number: int) -> int:
+        under_way.append(number)
+        time.sleep(0.01)
+        most.append(len(under_way))
+        under_way.remove(number)
+        if number == 3:
+            raise UserError("of a call")
+        return number
+
+    threads = DaemonThreads(2, "rltf-tried")
+    futures = [threads.submit(partial(call, i)) for i in range(6)]
+    threads.close()
+    with pytest.raises(UserError, match="of a call"):
+        futures[3].result(5)
+    assert [futures[i].result(5) for i in (0, 1, 2, 4, 5)] == [0, 1, 2, 4, 5]
+    assert max(most) == 2
+    for thread in [thread for thread in threading.enumerate() if thread.name == "rltf-tried"]:
+        thread.join(5)
+        assert not thread.is_alive()
 
 
 # Whole runs, with a stand-in for a vLLM server and one for a judge.
@@ -254,6 +283,30 @@ def test_code_of_the_users_and_the_learner_stay_in_the_thread_of_the_run(
     assert set(synchronised) == {threading.main_thread().ident} and len(synchronised) == 3
 
 
+def test_a_task_that_was_handed_in_is_asked_in_the_thread_of_the_run(server: StandIn, tmp_path: Path) -> None:
+    """Also whether a judge's feedback gives the answer away, and how a judge is to score."""
+    asked: dict[str, set[str]] = {}
+
+    class Mine:
+        def __init__(self, inner: Task) -> None:
+            self._inner = inner
+            self.name, self.family = inner.name, inner.family
+
+        def __getattr__(self, name: str) -> Any:
+            asked.setdefault(name, set()).add(threading.current_thread().name)
+            return getattr(self._inner, name)
+
+        def rubric(self, problem: Problem) -> None:
+            asked.setdefault("rubric", set()).add(threading.current_thread().name)
+
+    with judge_server(say) as judge:
+        config = config_of(server, judge, **{"trainer.steps": 1, "rollout.cut_attempts": "criticised"})
+        with Run.begin(config, tmp_path / "run", task=Mine(build_task(config.task))) as run:
+            run.train()
+    assert asked.keys() >= {"problem", "score", "reveals_answer", "rubric"}
+    assert set().union(*asked.values()) == {threading.main_thread().name}
+
+
 def lines(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "rollouts.jsonl").read_text().splitlines()]
 
@@ -303,6 +356,31 @@ def test_a_server_that_fails_ends_the_run_in_a_line_and_stops_the_calls_under_wa
             assert time.monotonic() - start < 15, "the run waits for a judge whose answers nobody reads"
     assert not pieces_left()
     assert given_up(tmp_path / "run"), "calls that may cost money are not in the record"
+
+
+def test_a_program_ends_though_a_server_has_not_answered(server: StandIn) -> None:
+    answers = threading.Event()
+    server.slow = lambda body: 0.0 if answers.wait(60) else 1.0
+    program = (
+        "from rltf.engines.vllm.client import Client\n"
+        "from rltf.support.side_by_side import side_by_side, wait_for\n"
+        "from rltf.types import SamplingParams\n"
+        f"client = Client({server.url!r}, 60.0, 2)\n"
+        "def waits():\n"
+        "    client.complete('base', [(5, 6)] * 4, 1, SamplingParams(max_tokens=2), [1, 2, 3, 4], [])\n"
+        "def fails():\n"
+        "    wait_for([])\n"
+        "    raise SystemExit(4)\n"
+        "try:\n"
+        "    side_by_side([waits, fails])\n"
+        "finally:\n"
+        "    client.close()\n"
+    )
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=90, check=False)
+    answers.set()
+    assert (done.returncode, done.stderr) == (4, "")
+    assert time.monotonic() - begun < 30, "the program waits for an answer that nobody reads"
 
 
 def given_up(run: Path) -> int:

@@ -178,6 +178,17 @@ def test_a_server_sleeps_while_the_learner_computes(
     assert not server.asleep
 
 
+def test_a_server_that_falls_asleep_without_an_answer_is_woken_at_the_end(server: StandIn, model: Path) -> None:
+    engine = engine_at(server, model, **{"sampler.sleep": True, "sampler.timeout": 1.0})
+    engine.generate(PROMPTS, 1, SAMPLING, [1, 2, 3])
+    server.answers_sleep_after = 2.0
+    with pytest.raises(UserError, match=r"did not answer /sleep within 1 seconds"):
+        step(engine)
+    assert server.asleep
+    engine.close()
+    assert not server.asleep
+
+
 def test_a_server_that_cannot_sleep_is_refused_before_anything_is_trained(
     server: StandIn, model: Path, tmp_path: Path
 ) -> None:

@@ -60,6 +60,8 @@ class StandIn(ThreadingHTTPServer):
         """From what it is told of all weights to their tensors."""
         self._update: dict[str, torch.Tensor] | None = None
         self.asleep = False
+        self.answers_sleep_after = 0.0
+        """Seconds after which it says that it has fallen asleep."""
         self.routes: list[str] = []
         """What it was asked for, in order."""
         self.most_at_once = self._now = 0
@@ -78,6 +80,7 @@ class StandIn(ThreadingHTTPServer):
             case "/sleep":
                 assert query == "level=1" and not self._now
                 self.asleep = True
+                time.sleep(self.answers_sleep_after)
                 return {"status": "sleeping", "level": 1}
             case "/wake_up":
                 self.asleep = False

@@ -74,6 +74,46 @@ def side_by_side(pieces: Sequence[Callable[[], T]]) -> list[T]:
     return [future.result() for future in futures]
 
 
+class DaemonThreads:
+    """A number of threads for calls that wait for a server.
+
+    Those of a `ThreadPoolExecutor` would keep a program that is to end from ending until the server has answered.
+    """
+
+    def __init__(self, most: int, name: str) -> None:
+        """`most`: how many calls are under way at the same time."""
+        self._most, self._name = most, name
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._started = 0
+        self._starting = threading.Lock()
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Has a call made as soon as a thread is free."""
+        future: Future[T] = Future()
+
+        def make() -> None:
+            try:
+                future.set_result(call())
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._calls.put(make)
+        with self._starting:
+            if self._started < self._most:
+                self._started += 1
+                threading.Thread(target=self._serve, name=self._name, daemon=True).start()
+        return future
+
+    def close(self) -> None:
+        """Lets the threads end once they have made all calls. Nothing is submitted afterwards."""
+        for _ in range(self._started):
+            self._calls.put(None)
+
+    def _serve(self) -> None:
+        while (make := self._calls.get()) is not None:
+            make()
+
+
 def wait_for(futures: Sequence[Future[Any]]) -> None:
     """Waits until all are done, however they end; pieces beside this one go on meanwhile.
 

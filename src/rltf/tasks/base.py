@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
+from rltf.support.side_by_side import in_calling_thread
 from rltf.types import Problem, Score, Split
 
 FeedbackLevel: TypeAlias = Literal["hint", "marks", "located", "count", "correctness"]
@@ -124,7 +125,7 @@ class KnowsItsGolds(Protocol):
 
 def rubric_of(task: Task, problem: Problem) -> Rubric | None:
     """How a judge scores attempts at the problem; None where the task does."""
-    return task.rubric(problem) if isinstance(task, ScoredByJudge) else None
+    return in_calling_thread(lambda: task.rubric(problem)) if isinstance(task, ScoredByJudge) else None
 
 
 def score_all(task: Task, attempts: Sequence[tuple[Problem, str]]) -> list[Score]:

@@ -141,10 +141,9 @@ def is_plain(cache: Cache) -> bool:
 def reserve(cache: Cache, tokens: int) -> None:
     """Lets the plain layers of a cache grow by blocks, up to `tokens` wide, so that a new token copies only itself."""
     room = min(tokens, _ROOM)
-    cache.layers = [
-        GrowingLayer(layer, room) if type(layer) is DynamicLayer and layer.is_initialized else layer
-        for layer in cache.layers
-    ]
+    for place, layer in enumerate(cache.layers):  # One after the other: the whole is never there twice.
+        if type(layer) is DynamicLayer and layer.is_initialized:
+            cache.layers[place] = GrowingLayer(layer, room)
 
 
 class GrowingLayer(DynamicLayer):

@@ -53,6 +53,15 @@ def parallel(config: RunConfig) -> str:
                 f"engine.quantize={engine.quantize}: weights in 4 bits cannot lie in parts over several "
                 "processes; set engine.parallel=ddp, or remove it"
             )
+        if config.sampler.transfer == "ipc":
+            raise UserError(
+                "sampler.transfer=ipc reads the weights where they lie, and with fsdp2 no GPU has all of them; set "
+                "sampler.transfer=nccl, or engine.parallel=ddp"
+            )
+    if config.sampler.sleep:
+        raise UserError(
+            "sampler.sleep=true is for a server and one process on one GPU: start the run without a launcher"
+        )
     return chosen
 
 
@@ -63,6 +72,7 @@ def several_engine(config: RunConfig) -> SeveralEngine:
     parallel(config)
     members = team()
     members.say(config_to_json(config))
+    members.serving = True
     return SeveralEngine(members, config)
 
 
@@ -78,10 +88,18 @@ def help_out() -> None:
 
 
 def dismiss() -> None:
-    """Process 0 lets the others go, whether or not it needed them. Where a call was left half-way, they end when
-    this process does."""
+    """Process 0 lets the others go, whether or not it needed them, and has closed its engine. Where a call was left
+    half-way, they end when this process does."""
     with suppress(ProcessLost):
+        _release(team())
         team().say(None)
+
+
+def _release(members: Team) -> None:
+    """Has the others leave the engine that they serve, if there is one."""
+    if members.serving:
+        members.serving = False
+        members.deal([None] * members.size)
 
 
 class _Member:
@@ -287,7 +305,7 @@ class SeveralEngine:
     def close(self) -> None:
         """See `Learner`. The other processes wait for another engine, or to be dismissed."""
         with suppress(ProcessLost):  # Then there is nobody left to close anything.
-            self._members.deal([None] * self._members.size)
+            _release(self._members)
         self._member.close()
 
 

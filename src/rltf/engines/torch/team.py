@@ -48,6 +48,8 @@ class Team:
         state = PartialState(cpu=not cuda, **settings)
         self.index, self.size = int(state.process_index), int(state.num_processes)
         self._group = torch.distributed.new_group(backend="gloo", timeout=_PATIENCE)
+        self.serving = False
+        """Whether the others, as process 0 knows them, serve an engine and wait for its calls."""
         self.apart = False
         """Whether a call was left half-way: what one process says next, the others would take for something else."""
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import httpx2 as httpx
 import numpy as np
 
 from rltf.support.errors import UserError
-from rltf.support.side_by_side import wait_for
+from rltf.support.side_by_side import DaemonThreads, wait_for
 from rltf.types import Completion, Finish, SamplingParams, Tokens
 
 _SEEDS = 2**62
@@ -40,8 +40,8 @@ class Client:
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
             trust_env=False,  # A proxy of the user's is not meant for a server beside the run.
         )
-        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="rltf-vllm")
-        """Of all who ask for completions: a thread for each prompt under way."""
+        self._threads = DaemonThreads(concurrency, "rltf-vllm")
+        """For all who ask for completions: one for each prompt under way."""
 
     def base(self) -> tuple[str, int]:
         """The name of its base model, and the longest sequence, prompt and completion, that it takes.
@@ -111,7 +111,9 @@ class Client:
                 failed.set()
                 raise
 
-        waiting = [self._pool.submit(one, prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        waiting = [
+            self._threads.submit(partial(one, prompt, seed)) for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
         try:
             wait_for(waiting)
         except BaseException:  # Nobody reads the answers any more.
@@ -162,7 +164,7 @@ class Client:
 
     def close(self) -> None:
         """Closes its connections."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
         self._http.close()
 
     def _ask(

@@ -63,12 +63,12 @@ def with_server(
     learner: TorchLearner | SeveralEngine, sampler: SamplerConfig, config: TorchEngineConfig, temperature: float
 ) -> Joined:
     """A learner, in one process or in several, whose sampler is a server."""
-    check_device(sampler, config)
-    if sampler.sleep and isinstance(learner, SeveralEngine):
-        raise UserError(
-            "sampler.sleep=true is for a server and one process on one GPU: start the run without a launcher"
-        )
-    server = VllmSampler(sampler, config, learner, temperature)
+    try:
+        check_device(sampler, config)
+        server = VllmSampler(sampler, config, learner, temperature)
+    except BaseException:
+        learner.close()
+        raise
     learner.max_tokens = min(learner.max_tokens, server.max_tokens)
     learner.notes.append("a vLLM server samples: the same seed does not give the same run to the last bit")
     return TakingTurns(learner, server) if sampler.sleep else Joined(learner, server)

@@ -131,8 +131,8 @@ class VllmSampler:
     def sleep(self) -> None:
         """Has the server give its GPU memory back until it is next asked for something."""
         if not self._asleep:
+            self._asleep = True  # It may fall asleep where its answer does not come, and is woken at the end.
             self._client.sleep()
-            self._asleep = True
 
     def _wake_up(self) -> None:
         if self._asleep:

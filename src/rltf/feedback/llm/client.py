@@ -54,8 +54,10 @@ class ChatClient:
         """
         self._config, self._connection, self._store, self._loop = config, connection, store, loop
         self._budget = budget
-        self._under_way: dict[str, tuple[int, asyncio.Event]] = {}
-        """The seed of whoever asks it, and what says that it has ended, by the key of a request."""
+        self._under_way: dict[str, asyncio.Event] = {}
+        """What says that a request has ended, by its key."""
+        self._failed: set[tuple[str, int]] = set()
+        """Key and seed of requests that failed here: who asks the same, at once or later, shares the failure."""
         self._limits = Limits(dollars=config.max_dollars, tokens=config.max_total_tokens)
         self._parameters: dict[str, Any] = {config.limit_name: config.max_tokens}
         if config.temperature is not None:
@@ -71,7 +73,7 @@ class ChatClient:
         """
         requests = {conversation: self._request(conversation) for conversation in conversations}
         replaying = self._config.replay == "only"
-        calls = {c: self._store.find(r.key, seed, failures=replaying) for c, r in requests.items()}
+        calls = {c: self._found(r, seed) for c, r in requests.items()}
         missing = [conversation for conversation, call in calls.items() if call is None]
         if missing and replaying:
             raise FeedbackStopped(
@@ -106,17 +108,19 @@ class ChatClient:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _found(self, request: Request, seed: int) -> Call | None:
+        """What the store holds for a request. A run that goes on after a stop asks again where a call failed before."""
+        failures = self._config.replay == "only" or (request.key, seed) in self._failed
+        return self._store.find(request.key, seed, failures=failures)
+
     async def _ask_once(self, request: Request, messages: Conversation, seed: int) -> Call:
-        """Asks, unless somebody else does so at this moment: what that gives is then the answer here too."""
-        while request.key in self._under_way:
-            other, ended = self._under_way[request.key]
+        """Asks, unless somebody else does so at this moment, or just did: what that gives is the answer here too."""
+        while (ended := self._under_way.get(request.key)) is not None:
             await ended.wait()
-            # The same seed shares a failure too. Another asks again, as it would have after the failure.
-            call = self._store.find(request.key, seed, failures=seed == other)
-            if call is not None:
-                return call
-        ended = asyncio.Event()
-        self._under_way[request.key] = seed, ended
+        call = self._found(request, seed)
+        if call is not None:
+            return call
+        ended = self._under_way[request.key] = asyncio.Event()
         try:
             return await self._ask(request, messages, seed)
         finally:
@@ -131,14 +135,17 @@ class ChatClient:
             except BaseException:
                 # Cancelled, or the run is to stop: what was begun may be charged all the same.
                 if spent.tries:
-                    self._store.add(
-                        request, seed, spent.call(cause="other", reason="given up while the call was under way")
-                    )
+                    self._keep(request, seed, spent.call(cause="other", reason="given up while the call was under way"))
                 raise
-            self._store.add(request, seed, call)
+            self._keep(request, seed, call)
         failed = FeedbackFailure(cause=call.cause, reason=str(call.reason), source="llm") if call.cause else None
         self._connection.breaker.record(failed)
         return call
+
+    def _keep(self, request: Request, seed: int, call: Call) -> None:
+        self._store.add(request, seed, call)
+        if call.text is None:
+            self._failed.add((request.key, seed))
 
     async def _try(self, request: Request, messages: Conversation, spent: _Spent) -> Call:
         from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt

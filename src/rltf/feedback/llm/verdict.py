@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from rltf.feedback.llm.json_answer import mended, objects, whole
 from rltf.feedback.llm.thinking import without_thinking
+from rltf.support.side_by_side import in_calling_thread
 from rltf.support.texts import sound
 from rltf.tasks.base import Rubric, Task
 from rltf.types import FailureCause, Problem
@@ -222,13 +223,17 @@ def check(feedback: str, problem: Problem, task: Task, max_words: int, leak: str
         return Unusable(
             "language", f"the feedback was written in {script.title()} letters, the question in {asked.title()}"
         )
-    if leak == "allow" or not task.reveals_answer(problem, feedback):
+    if leak == "allow" or not _leaks(task, problem, feedback):
         return feedback
     if leak == "redact":
         blanked = redact(feedback, problem.answer)
-        if not task.reveals_answer(problem, blanked):
+        if not _leaks(task, problem, blanked):
             return blanked
     return Unusable("leak", "the feedback gave the right answer away")
+
+
+def _leaks(task: Task, problem: Problem, feedback: str) -> bool:
+    return in_calling_thread(lambda: task.reveals_answer(problem, feedback))
 
 
 def redact(feedback: str, answer: str) -> str:
