@@ -74,6 +74,20 @@ def side_by_side(pieces: Sequence[Callable[[], T]]) -> list[T]:
     return [future.result() for future in futures]
 
 
+def in_daemon_thread(call: Callable[[], T]) -> Future[T]:
+    """The outcome of a call in a thread of its own, which does not keep a program that is to end from ending."""
+    future: Future[T] = Future()
+    threading.Thread(target=_settle, args=(future, call), daemon=True).start()
+    return future
+
+
+def _settle(future: Future[T], call: Callable[[], T]) -> None:
+    try:
+        future.set_result(call())
+    except BaseException as error:
+        future.set_exception(error)
+
+
 class DaemonThreads:
     """A number of threads for calls that wait for a server.
 
@@ -90,14 +104,7 @@ class DaemonThreads:
     def submit(self, call: Callable[[], T]) -> Future[T]:
         """Has a call made as soon as a thread is free."""
         future: Future[T] = Future()
-
-        def make() -> None:
-            try:
-                future.set_result(call())
-            except BaseException as error:
-                future.set_exception(error)
-
-        self._calls.put(make)
+        self._calls.put(lambda: _settle(future, call))
         with self._starting:
             if self._started < self._most:
                 self._started += 1
@@ -141,14 +148,7 @@ def in_calling_thread(call: Callable[[], T]) -> T:
     if shared is None:
         return call()
     outcome: Future[T] = Future()
-
-    def make() -> None:
-        try:
-            outcome.set_result(call())
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    shared.for_caller.put(make)
+    shared.for_caller.put(lambda: _settle(outcome, call))
     _wait(outcome, shared)
     if not outcome.done():
         raise GivenUp

@@ -38,6 +38,18 @@ class Item:
     kinds: tuple[str, ...] = ()
     """As of `Problem`."""
 
+    def placed(self, task: str, split: Split, index: int) -> Problem:
+        """The problem at its place in a split."""
+        return Problem(
+            task=task,
+            split=split,
+            index=index,
+            prompt=self.prompt,
+            answer=self.answer,
+            metadata=self.metadata,
+            kinds=self.kinds,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
@@ -91,16 +103,7 @@ class ListedTask(ABC):
         items = self._problems[0][split]
         if not 0 <= index < len(items):
             raise IndexError(f"{split} problem {index} of {len(items)}")
-        item = items[index]
-        return Problem(
-            task=self.name,
-            split=split,
-            index=index,
-            prompt=item.prompt,
-            answer=item.answer,
-            metadata=item.metadata,
-            kinds=item.kinds,
-        )
+        return items[index].placed(self.name, split, index)
 
     @property
     def left_out(self) -> LeftOut:

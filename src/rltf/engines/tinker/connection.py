@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from rltf.config import TinkerEngineConfig
 from rltf.support.addresses import check_listens
 from rltf.support.errors import EngineLost, UserError
+from rltf.support.side_by_side import in_daemon_thread
 
 T = TypeVar("T")
 HOSTED_KEY = "TINKER_API_KEY"
@@ -98,17 +97,7 @@ class Connection:
 
     def call(self, doing: str, work: Callable[[], T]) -> T:
         """What a call of the SDK gives that blocks, and has no limit of its own."""
-        future: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(work())
-            except BaseException as error:
-                future.set_exception(error)
-
-        # A thread of a pool would keep the program from ending.
-        threading.Thread(target=run, daemon=True).start()
-        found: T = self.wait(doing, future)
+        found: T = self.wait(doing, in_daemon_thread(work))
         return found
 
     def wait(self, doing: str, future: Any) -> Any:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import base64
 import pickle
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from typing import Any, Protocol, TypeVar
 
@@ -23,6 +22,7 @@ from rltf.config import SamplerConfig, TorchEngineConfig
 from rltf.engines.torch.model import pick_device
 from rltf.engines.vllm.client import Client
 from rltf.support.errors import UserError
+from rltf.support.side_by_side import in_daemon_thread
 
 T = TypeVar("T")
 nccl: Any = torch.cuda.nccl
@@ -99,16 +99,16 @@ class ByBroadcast:
             "packed": False,
         }
         # Both sides have to be there at the same time: the server answers once the group stands.
-        answer = _aside(lambda: client.init_transfer(opening))
-        group = _aside(lambda: Group(size, identity, device))
+        answer = in_daemon_thread(lambda: client.init_transfer(opening))
+        group = in_daemon_thread(lambda: Group(size, identity, device))
         self._group = self._both(answer, group)
 
     def send(self, model: Any) -> None:
         """See `Transfer`."""
         parameters = parameters_of(model)
         self._client.start_update()
-        answer = _aside(lambda: self._client.update_weights(described(parameters)))
-        self._both(answer, _aside(lambda: self._group.send([tensor for _, tensor in parameters])))
+        answer = in_daemon_thread(lambda: self._client.update_weights(described(parameters)))
+        self._both(answer, in_daemon_thread(lambda: self._group.send([tensor for _, tensor in parameters])))
         self._client.finish_update()
 
     def _both(self, answer: Future[None], mine: Future[T]) -> T:
@@ -183,17 +183,3 @@ def handle(tensor: torch.Tensor) -> dict[str, tuple[Any, ...]]:
         raise UserError("sampler.transfer=ipc: the weights lie on no GPU; set sampler.transfer=file")
     _, arguments = reductions.reduce_tensor(tensor)
     return {str(torch.cuda.get_device_properties(tensor.device).uuid): arguments}
-
-
-def _aside(work: Callable[[], T]) -> Future[T]:
-    """Work in a thread that does not keep the program from ending."""
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future

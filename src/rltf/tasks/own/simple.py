@@ -212,7 +212,7 @@ class _Generated:
 
     def _draw(self, split: Split, index: int, seed: int, position: int) -> Problem | None:
         posed = self._task.generate(Random(derive_seed(seed, position)))
-        return None if posed is None else _problem(self._task, self._task._posed(posed), split, index)
+        return None if posed is None else self._task._posed(posed).placed(self._task.name, split, index)
 
 
 class _Given:
@@ -241,22 +241,10 @@ class _Given:
     def problem(self, split: Split, index: int) -> Problem:
         if not 0 <= index < len(self._items[split]):
             raise IndexError(f"{split} problem {index} of {len(self._items[split])}")
-        return _problem(self._task, self._items[split][index], split, index)
+        return self._items[split][index].placed(self._task.name, split, index)
 
     def glance(self) -> list[Problem]:
         return [self.problem("train", index) for index in spread_over(self.size("train"))]
-
-
-def _problem(task: SimpleTask, item: Item, split: Split, index: int) -> Problem:
-    return Problem(
-        task=task.name,
-        split=split,
-        index=index,
-        prompt=item.prompt,
-        answer=item.answer,
-        metadata=item.metadata,
-        kinds=item.kinds,
-    )
 
 
 def _is_setting(value: Any) -> bool:
