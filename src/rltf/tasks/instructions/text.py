@@ -15,7 +15,9 @@ import regex
 # Letters of some scripts, such as Hindi's, carry marks that are no letters themselves.
 _PIECE = r"[\p{L}\p{N}][\p{L}\p{N}\p{M}]*"
 _WORD = regex.compile(rf"{_PIECE}(?:['\u2019-]{_PIECE})*")
-_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f\u0964]+[\"'\u201d\u2019)\]*_]*(?=\s|$)|[\u3002\uff01\uff1f]")
+_MARK = r"[.!?\u2026\u3002\uff01\uff1f\u0964]"
+# A row of marks is looked at from its first one on alone, so that a long one takes no long time.
+_END = re.compile(rf"(?<!{_MARK}){_MARK}+[\"'\u201d\u2019)\]*_]*(?=\s|$)|[\u3002\uff01\uff1f]")
 _SHORT = re.compile(
     r"(?:^|[\s(\"'])(?:mr|mrs|ms|dr|prof|st|jr|sr|vs|etc|no|fig|[a-z]|[a-z]\.[a-z]|p\.p\.s|p\.s)$", re.I
 )

@@ -14,7 +14,7 @@ from rltf.tasks.instructions.plan import Form, Plan, Relation
 from rltf.tasks.instructions.text import bullets, counted, fold, lines, numbered, quoted, words
 
 ValueType = Literal["text", "number", "list", "truth"]
-_FENCE = re.compile(r"\A\s*```[a-zA-Z]*\s*\n(.*)\n\s*```\s*\Z", re.DOTALL)
+_FENCE = re.compile(r"```[a-zA-Z]*\s*")
 _RULE = re.compile(r"\|?\s*:?-{2,}:?\s*(\|\s*:?-{2,}:?\s*)*\|?")
 _KEYS = ("name", "colour", "age", "size", "place", "price", "weight", "owner", "year", "mood", "tags", "open", "parts")
 
@@ -193,9 +193,10 @@ class ItemLength(Kind):
 
 def read_json(text: str) -> Any:
     """The JSON that a text is, or that stands alone in a block of code. Raises ValueError."""
-    fenced = _FENCE.match(text)
+    begin, *within, end = text.strip().split("\n") if "\n" in text.strip() else (text, "")
+    fenced = _FENCE.fullmatch(begin) and end.strip() == "```"
     try:
-        return json.loads(fenced[1] if fenced else text, parse_constant=_refuse)
+        return json.loads("\n".join(within) if fenced else text, parse_constant=_refuse)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
 

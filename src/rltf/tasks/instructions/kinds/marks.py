@@ -114,7 +114,7 @@ class HasNumber(Kind):
         return (f"have at least {said} in digits", f"give at least {said}, written in digits")
 
     def fault(self, text: str) -> str:
-        count = len(re.findall(r"\d+(?:[.,]\d+)*", re.sub(r"(?m)^\s*\d+[.)]\s", "", text)))
+        count = len(re.findall(r"\d+(?:[.,]\d+)*", re.sub(r"(?m)^[^\S\n]*\d+[.)]\s", "", text)))
         if count >= self.number:
             return ""
         return f"Your answer has {counted(count, 'number')} in digits; it must have at least {self.number}."
