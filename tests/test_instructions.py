@@ -181,6 +181,23 @@ def test_contradictions_are_found(pair: tuple[dict[str, Any], dict[str, Any]]) -
     assert build([make(one) for one in pair], Random(0)) is None
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"kind": "sentence_count", "number": 5_000},
+        {"kind": "sentence_count", "number": 100_000},
+        {"kind": "word_count", "number": 20_000},
+        {"kind": "word_count", "number": 100_000, "relation": "at least"},
+        {"kind": "letter_times", "letter": "q", "times": 100_000},
+    ],
+)
+def test_a_large_number_takes_no_long_time(asked: dict[str, Any]) -> None:
+    start = time.process_time()
+    answer = build([make(asked)], Random(0))
+    assert time.process_time() - start < 5
+    assert answer is None or not make(asked).fault(answer)
+
+
 @each_variant
 def test_the_task_is_sound(variant: dict[str, Any]) -> None:
     assert [check for check in validate(task(**variant), 12) if not check.passed] == []

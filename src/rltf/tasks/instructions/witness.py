@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from heapq import heapify, heapreplace
 from itertools import pairwise
 from random import Random
 
@@ -171,20 +172,28 @@ def _filled(
     most = plan.unit_words.most
     if max(fixed) > most or sum(fixed) + plan.extra_words > plan.words.most:
         raise _Stuck
-    wanted = [min(most, max(fixed[i], rng.randint(5, 9))) for i in range(count)]
     least, largest = max(1, plan.words.least - plan.extra_words), plan.words.most - plan.extra_words
-    if least > _LARGEST:
+    if max(least, count) > _LARGEST:  # A unit has a word at least.
         raise _Stuck
-    while sum(wanted) > largest:
-        i = max(range(count), key=lambda i: wanted[i] - fixed[i])
+    wanted = [min(most, max(fixed[i], rng.randint(5, 9))) for i in range(count)]
+    over = sum(wanted) - largest
+    fullest = [(fixed[i] - wanted[i], i) for i in range(count)]
+    heapify(fullest)
+    for _ in range(over):
+        i = fullest[0][1]
         if wanted[i] <= max(1, fixed[i]):
             raise _Stuck
         wanted[i] -= 1
-    while sum(wanted) < least:
-        i = min(range(count), key=lambda i: wanted[i])
+        heapreplace(fullest, (fixed[i] - wanted[i], i))
+    under = least - sum(wanted)
+    shortest = [(wanted[i], i) for i in range(count)]
+    heapify(shortest)
+    for _ in range(under):
+        i = shortest[0][1]
         if wanted[i] >= most:
             raise _Stuck
         wanted[i] += 1
+        heapreplace(shortest, (wanted[i], i))
     units: list[list[str]] = []
     for i in range(count):
         more = [fillers.next() for _ in range(wanted[i] - fixed[i] - 1)]
