@@ -132,12 +132,43 @@ def test_rows_with_several_constraints_as_python_writes_them(tmp_path: Path) -> 
             "length_constraints:number_words: [] is no whole number",
         ),
         (
+            {"prompt": "a", "instruction_id_list": ["length_constraints:number_words"], "kwargs": [{"num_words": 3.7}]},
+            "length_constraints:number_words: 3.7 is no whole number",
+        ),
+        (
+            {
+                "prompt": "a",
+                "instruction_id_list": ["length_constraints:number_words"],
+                "kwargs": [{"num_words": float("inf")}],
+            },
+            "length_constraints:number_words: inf is no whole number",
+        ),
+        (
+            {
+                "prompt": "a",
+                "instruction_id_list": ["length_constraints:number_words"],
+                "kwargs": [{"num_words": "9" * 6_000}],
+            },
+            "is no whole number",
+        ),
+        ({"prompt": "a", "instruction_id_list": 5}, "names of constraints must be a list"),
+        ({"prompt": "a", "instruction_id_list": {"a": 1}, "kwargs": [{}]}, "names of constraints must be a list"),
+        ({"prompt": "a", "instruction_id_list": ["punctuation:no_comma"], "kwargs": "x"}, ": kwargs: 'x' is no JSON"),
+        ({"prompt": "a", "ground_truth": "{[1]: 2}"}, ": ground_truth: '{[1]: 2}' is no JSON"),
+        (
+            {"prompt": "a", "instruction_id_list": ["keywords:existence"], "kwargs": [{"keywords": {"a": 1}}]},
+            "keywords:existence: use_words: words: Input should be a list",
+        ),
+        (
             {"prompt": "a", "instruction_id_list": ["language:response_language"], "kwargs": [{"language": "xx"}]},
             "xx is none of the languages",
         ),
         ({"prompt": "a", "ground_truth": "__import__('os')"}, "is no JSON"),
         ({"prompt": "a", "ground_truth": "[[1]]"}, "must hold constraints"),
-        ({"prompt": "a", "instruction_id_list": ["count:x"], "kwargs": [{}]}, "holds no prompt whose constraints"),
+        (
+            {"prompt": "a", "instruction_id_list": ["count:x"], "kwargs": [{}]},
+            "holds no prompt whose constraints can be checked: count:x (1)",
+        ),
         ({"messages": "hi", "ground_truth": "{}"}, "must be a list of messages"),
         (
             {
@@ -152,7 +183,20 @@ def test_a_bad_row_is_one_clear_line(tmp_path: Path, row: dict[str, Any], says: 
     with pytest.raises(UserError) as error:
         task(written(tmp_path / "rows.jsonl", [row])).size("train")
     assert says in str(error.value)
-    assert "rows.jsonl" in str(error.value) and "\n" not in str(error.value)
+    assert str(error.value).count("rows.jsonl") == 1 and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_a_file_without_rows_says_so(tmp_path: Path, content: str) -> None:
+    (tmp_path / "rows.jsonl").write_text(content)
+    with pytest.raises(UserError, match=r"rows.jsonl: holds no rows$"):
+        task(tmp_path / "rows.jsonl").size("train")
+
+
+def test_whole_numbers_are_read_as_tables_write_them() -> None:
+    for written_as in (5, 5.0, "5"):
+        kind = kind_of("length_constraints:number_words", {"num_words": written_as, "relation": "at least"})
+        assert kind.model_dump() == {"number": 5, "relation": "at least"}
 
 
 ARGUMENTS: dict[str, Any] = {

@@ -243,7 +243,13 @@ def test_the_difficulty_says_which_kinds_are_drawn() -> None:
         ({"style_feedback": "both"}, "style_feedback is read where there is a house style"),
         ({"unsaid": 1, "style": [{"kind": "question"}]}, "remove one of the two"),
         ({"style": [{"kind": "use_word"}]}, "task.style.0: kind 'use_word' is unknown; known: acrostic, "),
-        ({"style": [{"kind": "use_words", "words": []}]}, "task.style.0: use_words: words: "),
+        (
+            {"style": [{"kind": "use_words", "words": []}]},
+            "use_words: words: List should have at least 1",
+        ),
+        ({"style": [{"kind": "use_words", "words": "a"}]}, "task.style.0: use_words: words: Input should be a list"),
+        ({"style": [{"kind": ["use_words"], "words": ["a"]}]}, "task.style.0: kind ['use_words'] is unknown; known: "),
+        ({"style": {"kind": "question"}}, "task.style: is a list; write what it holds between [ and ]"),
         ({"style": [{"kind": "question"}, {"kind": "lowercase", "sign": 1}]}, "task.style.1: lowercase: sign: "),
         ({"style": [{"kind": "uppercase"}, {"kind": "lowercase"}]}, "task.style: no answer was found that meets all"),
     ],
@@ -365,7 +371,7 @@ def test_a_long_attempt_takes_no_long_time_to_check(piece: str, frame: str) -> N
     ("text", "sound"),
     [
         ('```json\n{"a": 1}\n```', True),
-        ('\n``` \n\n[1,\n2]\n\n ```\n', True),
+        ("\n``` \n\n[1,\n2]\n\n ```\n", True),
         ("```\n```", False),
         ("```", False),
         ("```json\n5\n", False),
@@ -405,7 +411,7 @@ def test_the_documentation_lists_every_kind_with_its_difficulty() -> None:
 
 
 def test_kinds_say_what_is_wrong_with_their_arguments() -> None:
-    with pytest.raises(ValueError, match=r"json_object: Value error, 2 keys have 1 types"):
+    with pytest.raises(ValueError, match=r"json_object: 2 keys have 1 types"):
         make({"kind": "json_object", "keys": ["a", "b"], "types": ["text"]})
     with pytest.raises(ValueError, match=r"one_word_of: category: .*'fish' is no category; known: fruit, "):
         make({"kind": "one_word_of", "category": "fish", "letter": "a"})

@@ -320,6 +320,8 @@ def _explain(error: ErrorDetails) -> str:
         return f"{name}: {message}" if name else message
     if error["type"] in ("tuple_type", "list_type") and isinstance(value, str):
         return f"{name}={value}: is a list; write '{name}={json.dumps([value])}'"
+    if error["type"] in ("tuple_type", "list_type"):
+        return f"{name}: is a list; write what it holds between [ and ]"
     message = error["msg"][0].lower() + error["msg"][1:]
     shown = "" if isinstance(value, Mapping) else f"={value!r}"
     return f"{name}{shown}: {message}"

@@ -7,6 +7,7 @@ IFEval: Zhou et al., arXiv 2311.07911. RLVR-IFeval names the functions that chec
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from rltf.tasks.instructions.kinds import Kind, make
@@ -57,9 +58,14 @@ def _listed(kind: str, theirs: str) -> _Read:
 
 
 def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"{value!r} is no whole number")
-    return int(value)
+    number = value
+    with suppress(ValueError):
+        number = int(value) if isinstance(value, str) else value
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise ValueError(f"{value!r:.60} is no whole number")
+    return number
 
 
 _NAMES: dict[str, _Read] = {

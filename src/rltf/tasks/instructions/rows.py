@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from random import Random
@@ -49,11 +49,13 @@ class InstructionRows(ListedTask):
     @property
     def left_out(self) -> LeftOut:
         """What was read and is in no split."""
-        found = super().left_out
+        because = f"with constraints that cannot be checked: {self._named_unchecked()}"
+        return replace(super().left_out, unusable=self._rows_left_out, unusable_for=because)
+
+    def _named_unchecked(self) -> str:
         named = [f"{name} ({count})" for name, count in self._unchecked.most_common(_TOLD)]
         more = f" and {len(self._unchecked) - _TOLD} more" if len(self._unchecked) > _TOLD else ""
-        because = f"with constraints that cannot be checked: {', '.join(named)}{more}"
-        return replace(found, unusable=self._rows_left_out, unusable_for=because)
+        return f"{', '.join(named)}{more}"
 
     def problem(self, split: Split, index: int) -> Problem:
         """Problem `index` of a split. Its answer is one that meets all constraints, empty where none was found."""
@@ -102,6 +104,8 @@ class InstructionRows(ListedTask):
                 self._unchecked[str(error)] += 1
                 self._rows_left_out += 1
                 continue
+            except UserError:
+                raise
             except ValueError as error:
                 raise UserError(f"{place}: {error}") from None
             if not said:
@@ -109,9 +113,8 @@ class InstructionRows(ListedTask):
             kinds = tuple(kind.name for kind in said)
             items.append(Item(prompt=prompt, question=prompt, answer="", metadata={"said": said}, kinds=kinds))
         if not items:
-            raise UserError(
-                f"{source}: holds no prompt whose constraints can be checked ({self._rows_left_out} without)"
-            )
+            without = f"prompt whose constraints can be checked: {self._named_unchecked()}"
+            raise UserError(f"{source}: holds no {without if self._unchecked else 'rows'}")
         return items
 
 
@@ -129,37 +132,39 @@ def _prompt_of(row: Mapping[str, Any], place: str) -> str:
 
 def _constraints_of(row: Mapping[str, Any], place: str) -> Iterator[Kind]:
     if "instruction_id_list" in row:
-        yield from _by_name(row["instruction_id_list"], _loaded(row.get("kwargs")), place)
+        yield from _by_name(row["instruction_id_list"], _loaded(row.get("kwargs"), "kwargs"))
         return
-    truth = _loaded(field_of(row, "ground_truth", place))
+    truth = _loaded(field_of(row, "ground_truth", place), "ground_truth")
     for entry in truth if isinstance(truth, list) else [truth]:
         if not isinstance(entry, Mapping):
-            raise UserError(f"{place}: ground_truth: must hold constraints with their arguments")
+            raise ValueError("ground_truth: must hold constraints with their arguments")
         if "func_name" in entry:
             arguments = {key: value for key, value in entry.items() if key != "func_name"}
             yield kind_of_function(str(entry["func_name"]), arguments)
         else:
-            yield from _by_name(entry.get("instruction_id"), entry.get("kwargs"), place)
+            yield from _by_name(entry.get("instruction_id"), entry.get("kwargs"))
 
 
-def _by_name(names: Any, arguments: Any, place: str) -> Iterator[Kind]:
+def _by_name(names: Any, arguments: Any) -> Iterator[Kind]:
     names = [names] if isinstance(names, str) else names
-    arguments = arguments if isinstance(arguments, list) else [arguments or {}] * len(names or ())
-    if not isinstance(names, Sequence) or len(names) != len(arguments):
-        raise UserError(f"{place}: must have as many kwargs as names of constraints")
+    if not isinstance(names, list | tuple):
+        raise ValueError("names of constraints must be a list of texts")
+    arguments = arguments if isinstance(arguments, list) else [arguments or {}] * len(names)
+    if len(names) != len(arguments):
+        raise ValueError("must have as many kwargs as names of constraints")
     for name, given in zip(names, arguments, strict=True):
-        given = _loaded(given) or {}
+        given = _loaded(given, "kwargs") or {}
         if not isinstance(given, Mapping):
-            raise UserError(f"{place}: kwargs: must be objects with the arguments of each constraint")
+            raise ValueError("kwargs: must be objects with the arguments of each constraint")
         yield kind_of(str(name), given)
 
 
-def _loaded(value: Any) -> Any:
+def _loaded(value: Any, name: str) -> Any:
     """A value that may be written as text, in JSON or as Python writes lists and dictionaries."""
     if not isinstance(value, str):
         return value
     if len(value) > _LONGEST:
-        raise ValueError(f"ground_truth: is longer than {_LONGEST} characters")
+        raise ValueError(f"{name}: is longer than {_LONGEST} characters")
     try:
         return json.loads(value)
     except (ValueError, RecursionError):
@@ -167,5 +172,5 @@ def _loaded(value: Any) -> Any:
     try:
         # Constants alone: nothing is called.
         return ast.literal_eval(value)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        raise ValueError(f"ground_truth: {value[:60]!r} is no JSON") from None
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        raise ValueError(f"{name}: {value[:60]!r} is no JSON") from None

@@ -34,7 +34,7 @@ def make(settings: Mapping[str, Any]) -> Kind:
     """
     arguments = dict(settings)
     name = arguments.pop("kind", None)
-    if name not in KINDS:
+    if not isinstance(name, str) or name not in KINDS:
         raise ValueError(f"kind {name!r} is unknown; known: {', '.join(sorted(KINDS))}")
     try:
         return KINDS[name](**arguments)
@@ -47,7 +47,9 @@ def _first(error: ValidationError | TypeError) -> str:
         return str(error)
     first = error.errors(include_url=False)[0]
     place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg']}" if place else str(first["msg"])
+    # Settings are written as lists and kept as tuples.
+    told = first["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list").replace("Tuple", "List")
+    return f"{place}: {told}" if place else told
 
 
 def as_table(kind: Kind) -> dict[str, Any]:
