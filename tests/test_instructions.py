@@ -19,7 +19,7 @@ from rltf.support.errors import UserError
 from rltf.tasks.base import FeedbackLevel
 from rltf.tasks.instructions import Instructions
 from rltf.tasks.instructions.kinds import KINDS, Kind, as_table, make
-from rltf.tasks.instructions.problems import draw, drawable
+from rltf.tasks.instructions.problems import draw, drawable, fewest_beside
 from rltf.tasks.instructions.text import sentences, words
 from rltf.tasks.instructions.witness import build
 from rltf.tasks.validate import validate
@@ -238,6 +238,35 @@ def test_the_difficulty_says_which_kinds_are_drawn() -> None:
         ({"kinds": ["table"]}, "task.kinds: 'table' is not drawn at task.difficulty=easy; raise task.difficulty"),
         ({"kinds": ["rhymes"]}, "task.kinds: 'rhymes' is not drawn at task.difficulty=easy; known: "),
         ({"kinds": ["word_count", "question"]}, "task.kinds: question, word_count: any text meets such constraints"),
+        (
+            {"kinds": ["use_words", "question"], "max_constraints": 1},
+            "task.kinds: question is asked beside others alone; set task.max_constraints=2 or more, or remove it",
+        ),
+        (
+            {"kinds": ["question"], "unsaid": 1, "max_constraints": 1},
+            "task.kinds: question is asked behind the word that a house style's questions ask for; "
+            "set task.max_constraints=2 or more",
+        ),
+        (
+            {"kinds": ["use_words", "bullet_list"], "unsaid": 1},
+            "bullet_list is never asked with this house",
+        ),
+        (
+            {"kinds": ["use_words", "begin_with"], "style": [{"kind": "first_word", "word": "so"}]},
+            "task.kinds: begin_with is never asked with this house style",
+        ),
+        (
+            {"kinds": ["use_words", "item_length"]},
+            "task.kinds: item_length is never asked alone; add one of bullet_list, comma_list, numbered_list",
+        ),
+        (
+            {"kinds": ["use_words", "bullet_list", "item_length"]},
+            "task.kinds: item_length is asked beside others alone; set task.max_constraints=3 or more",
+        ),
+        (
+            {"kinds": ["use_words"], "min_constraints": 2},
+            "task.min_constraints=2: of task.kinds no more than 1 can be asked at once",
+        ),
         ({"min_constraints": 3}, "min_constraints=3 is above max_constraints=2"),
         ({"style_seed": 1}, "style_seed draws the rules that unsaid asks for"),
         ({"style_feedback": "both"}, "style_feedback is read where there is a house style"),
@@ -259,6 +288,26 @@ def test_wrong_settings_are_one_clear_line(changes: dict[str, Any], says: str) -
         task(**changes)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("styled", [False, True])
+@pytest.mark.parametrize("name", drawable(3))
+def test_a_kind_that_was_named_is_refused_or_asked_for(name: str, styled: bool) -> None:
+    kinds = sorted({"use_words", name, *(["bullet_list"] if "bullets" in KINDS[name].forms else [])})
+    style = [make({"kind": "avoid_words", "words": ["so"]})] if styled else []
+    needed = fewest_beside(name, kinds, 3, style)
+    if styled and name == "word_initials":  # Hardly a word for the thing in question fits its letter.
+        return
+    for most in (1, 2, 3):
+        drafts = [draw(Random(seed), kinds, (1, most), 3, style) for seed in range(150)]
+        asked = any(kind.name == name for draft in drafts if draft is not None for kind in draft.said)
+        assert asked is (needed is not None and needed <= most)
+
+
+def test_a_style_that_no_question_can_be_asked_with_is_refused() -> None:
+    built = task(style=[{"kind": "language", "language": "de"}])
+    with pytest.raises(UserError, match="task: no problem can be made with these settings; widen them"):
+        built.problem("test", 0)
 
 
 STYLE = [{"kind": "use_words", "words": ["please", "team"]}, {"kind": "avoid_words", "words": ["sorry"]}]

@@ -87,6 +87,8 @@ class DisjointSplits:
             self._positions[split] += 1
             if problem is None or problem.prompt in self._seen:
                 misses += 1
+                if misses >= _PATIENCE and not self._seen:
+                    raise UserError(f"{self._section}: no problem can be made with these settings; widen them")
                 if misses >= _PATIENCE:
                     raise UserError(
                         f"{self._section}.{split}_size={self._sizes[split]}: these task settings give only "

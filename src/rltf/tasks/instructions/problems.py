@@ -104,13 +104,35 @@ _OF_A_SENTENCE = 20
 
 def _form(rng: Random, kinds: Sequence[str]) -> Form:
     """A layout for which there is an anchored kind, and one that asks for the layout unless it is prose."""
-    possible: list[Form] = []
-    for form in _HOW_OFTEN:
-        fitting = [KINDS[name] for name in kinds if form in KINDS[name].forms]
-        asked = form == "prose" or any(kind.lays_out == form for kind in fitting)
-        if asked and any(kind.anchored for kind in fitting):
-            possible.append(form)
+    possible = [form for form in _HOW_OFTEN if _is_possible(form, kinds)]
     return rng.choices(possible, [_HOW_OFTEN[form] for form in possible])[0] if possible else "prose"
+
+
+def _is_possible(form: Form, kinds: Sequence[str]) -> bool:
+    fitting = [KINDS[name] for name in kinds if form in KINDS[name].forms]
+    asked = form == "prose" or any(kind.lays_out == form for kind in fitting)
+    return asked and any(kind.anchored for kind in fitting)
+
+
+def fewest_beside(name: str, kinds: Sequence[str], difficulty: int, style: Sequence[Kind] = ()) -> int | None:
+    """The fewest constraints of a question that asks for a kind, itself among them; None where none of these kinds
+    gives the layout that it is asked of, or a style leaves no place for it.
+    """
+    kind = KINDS[name]
+    if style:  # Each question asks for a word first, and for one sentence.
+        if name == UseWords.name:
+            return 1
+        drawn = [kind.draw(Random(seed), difficulty) for seed in range(_PATIENCE)] if "prose" in kind.forms else []
+        fits = any(one and _apart(one, style) and not _more_than_a_sentence([one]) for one in drawn)
+        return 2 if fits else None
+    numbers = []
+    for form in kind.forms:
+        if _is_possible(form, kinds):
+            layouts = [KINDS[other] for other in kinds if KINDS[other].lays_out == form]
+            beside = [] if form == "prose" or kind.lays_out == form else layouts
+            anchored = kind.anchored or any(other.anchored for other in beside)
+            numbers.append(1 + bool(beside) + (not anchored))
+    return min(numbers, default=None)
 
 
 def _add(

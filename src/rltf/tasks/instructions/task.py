@@ -11,7 +11,8 @@ from rltf.support.seeds import derive_seed
 from rltf.tasks.base import Family, FeedbackLevel
 from rltf.tasks.instructions.grading import StyleFeedback, criticise, grade, reveals
 from rltf.tasks.instructions.kinds import KINDS, Kind
-from rltf.tasks.instructions.problems import draw, drawable
+from rltf.tasks.instructions.kinds.words import UseWords
+from rltf.tasks.instructions.problems import draw, drawable, fewest_beside
 from rltf.tasks.instructions.styles import drawn_style, given_style
 from rltf.tasks.splits import DisjointSplits
 from rltf.types import Problem, Score, Split
@@ -56,10 +57,35 @@ class Instructions:
             )
         self.style: tuple[Kind, ...] = given_style(style) or drawn_style(unsaid, style_seed)
         """The constraints that no question tells."""
+        self._refuse_what_is_never_asked(kinds)
         self._style_feedback: StyleFeedback = style_feedback
         self._partial = partial_reward
         self._sizes = {split.removesuffix("_size"): size for split, size in sizes.items()}
         self._splits = DisjointSplits(self._draw, self._sizes, data_seed)  # type: ignore[arg-type]
+
+    def _refuse_what_is_never_asked(self, given: Sequence[str]) -> None:
+        """Of kinds that were named, one that no question could ask for would be left out in silence."""
+        for name in given:
+            least = fewest_beside(name, self._kinds, self._difficulty, self.style)
+            if least is None and self.style:
+                raise UserError(
+                    f"task.kinds: {name} is never asked with this house style: its questions ask for one sentence, and "
+                    "for nothing that the style has a rule for; remove it"
+                )
+            if least is None:
+                layouts = [other for other in drawable(3) if KINDS[other].lays_out in KINDS[name].forms]
+                raise UserError(f"task.kinds: {name} is never asked alone; add one of {', '.join(layouts)}")
+            if least > self._numbers[1]:
+                why = "behind the word that a house style's questions ask for" if self.style else "beside others alone"
+                raise UserError(
+                    f"task.kinds: {name} is asked {why}; set task.max_constraints={least} or more, or remove it"
+                )
+        groups = {KINDS[name].group or name for name in (*given, *([UseWords.name] if self.style else []))}
+        if given and len(groups) < self._numbers[0]:
+            raise UserError(
+                f"task.min_constraints={self._numbers[0]}: of task.kinds no more than {len(groups)} can be asked at "
+                "once; lower it, or add kinds"
+            )
 
     def size(self, split: Split) -> int:
         """How many problems a split has."""
