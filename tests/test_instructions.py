@@ -129,6 +129,43 @@ def test_a_drawn_constraint_can_be_met_and_its_spoiled_answer_breaks_it(name: st
     assert met >= 3
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"kind": "use_words", "words": ["Thing"]},
+        {"kind": "word_times", "word": "thing", "times": 2, "relation": "at least"},
+        {"kind": "adjacent_words", "first": "a\\q", "second": "\\1"},
+        {"kind": "first_word", "word": "indeed"},
+        {"kind": "last_word", "word": "indeed"},
+        {"kind": "begin_with", "phrase": "Indeed"},
+        {"kind": "end_with", "phrase": "indeed"},
+        {"kind": "every_sentence_begins", "word": "Indeed"},
+        {"kind": "every_sentence_ends", "word": "is"},
+        {"kind": "every_sentence_ends", "word": "indeed"},
+        {"kind": "one_of_answers", "answers": ["Indeed.", "No."]},
+        {"kind": "repeat_first", "repeated": "Indeed."},
+        {"kind": "rhyme", "ending": "d", "lines": 1},
+        {"kind": "json_object", "keys": ["thing"]},
+        {"kind": "json_object", "keys": ["caf\u00e9", 'a "b"']},
+        {"kind": "avoid_letter", "letter": "\u00e9"},
+    ],
+    ids=str,
+)
+def test_an_answer_can_be_spoiled_whatever_the_constraint_speaks_of(row: dict[str, Any]) -> None:
+    kind = make(row)
+    answer = build([kind], Random(0))
+    if row["kind"] == "rhyme":
+        answer = "He came with a bird"
+    assert answer is not None and not kind.fault(answer)
+    assert kind.fault(kind.spoil(answer)), kind.spoil(answer)
+
+
+def test_both_ends_are_spoiled_by_another_word() -> None:
+    kind = make({"kind": "same_ends"})
+    assert not kind.fault("Indeed it is, indeed.")
+    assert kind.fault(kind.spoil("Indeed it is, indeed."))
+
+
 LAYOUTS: dict[str, dict[str, Any]] = {
     "bullets": {"kind": "bullet_list", "number": 3},
     "name": {"kind": "one_word_of", "category": "animal", "letter": "c"},
@@ -462,6 +499,8 @@ def test_the_documentation_lists_every_kind_with_its_difficulty() -> None:
 def test_kinds_say_what_is_wrong_with_their_arguments() -> None:
     with pytest.raises(ValueError, match=r"json_object: 2 keys have 1 types"):
         make({"kind": "json_object", "keys": ["a", "b"], "types": ["text"]})
+    with pytest.raises(ValueError, match=r"avoid_letter: letter: "):
+        make({"kind": "avoid_letter", "letter": "."})
     with pytest.raises(ValueError, match=r"one_word_of: category: .*'fish' is no category; known: fruit, "):
         make({"kind": "one_word_of", "category": "fish", "letter": "a"})
     assert all(issubclass(kind, Kind) for kind in KINDS.values())

@@ -113,7 +113,13 @@ def quoted(items: tuple[str, ...] | list[str], joint: str = "and") -> str:
     return marked[0] if len(marked) == 1 else f"{', '.join(marked[:-1])} {joint} {marked[-1]}"
 
 
-def without(text: str, phrase: str, instead: str = "thing") -> str:
-    """A text with another word wherever a word or phrase stood."""
+def other_than(phrase: str) -> str:
+    """A word that a phrase does not begin or end with, for texts that are to break a constraint."""
+    return "Truly" if "indeed" in fold(phrase) else "Indeed"
+
+
+def without(text: str, phrase: str, instead: str = "") -> str:
+    """A text with another word, or `instead`, wherever a word or phrase stood."""
     pieces = r"\s+".join(re.escape(piece) for piece in phrase.split())
-    return re.sub(rf"(?<![^\W_]){pieces}(?![^\W_])", instead, text, flags=re.IGNORECASE)
+    other = instead or ("matter" if "thing" in fold(phrase) else "thing")
+    return re.sub(rf"(?<![^\W_]){pieces}(?![^\W_])", lambda _: other, text, flags=re.IGNORECASE)

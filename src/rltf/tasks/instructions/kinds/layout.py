@@ -299,7 +299,8 @@ class JsonObject(Kind):
         plan.keys = tuple(zip(self.keys, types, strict=True))
 
     def spoil(self, text: str) -> str:
-        return text.replace(f'"{self.keys[0]}"', '"thing"')
+        (first, value), *others = read_json(text).items()
+        return json.dumps({f"no {first}": value, **dict(others)})
 
     @classmethod
     def draw(cls, rng: Random, difficulty: int) -> JsonObject:

@@ -29,7 +29,7 @@ class AvoidLetter(Kind):
     difficulty: ClassVar = 3
     forms: ClassVar[frozenset[Form]] = UNITS
     group: ClassVar = "letter"
-    letter: Letter
+    letter: Annotated[Letter, Field(pattern=r"^[^\W_]$")]
 
     def phrases(self) -> tuple[str, ...]:
         return (f'do without the letter "{self.letter}"', f'not use the letter "{self.letter}" anywhere')
@@ -260,7 +260,7 @@ class Rhyme(Kind):
         plan.unit_ends += rhymes().get(self.ending, (self.ending,))
 
     def spoil(self, text: str) -> str:
-        return f"{text} indeed"
+        return f"{text} {'truly' if 'indeed'.endswith(fold(self.ending)) else 'indeed'}"
 
     @classmethod
     def draw(cls, rng: Random, difficulty: int) -> Rhyme:

@@ -9,7 +9,7 @@ from rltf.tasks.instructions.kinds.base import UNITS, Kind
 from rltf.tasks.instructions.kinds.words import Word
 from rltf.tasks.instructions.lexicon import word_list
 from rltf.tasks.instructions.plan import Form, Plan
-from rltf.tasks.instructions.text import QUOTES, fold, same, sentences, words
+from rltf.tasks.instructions.text import QUOTES, fold, other_than, same, sentences, words
 
 _NO_WORDS = "There is no word in your answer."
 _BEGINNINGS = (
@@ -48,7 +48,7 @@ class FirstWord(Kind):
         plan.begin.append(self.word)
 
     def spoil(self, text: str) -> str:
-        return f"Indeed {text}"
+        return f"{other_than(self.word)} {text}"
 
     @classmethod
     def draw(cls, rng: Random, difficulty: int) -> FirstWord:
@@ -81,7 +81,7 @@ class LastWord(Kind):
         plan.end.append(self.word)
 
     def spoil(self, text: str) -> str:
-        return f"{text} indeed"
+        return f"{text} {other_than(self.word).lower()}"
 
     @classmethod
     def draw(cls, rng: Random, difficulty: int) -> LastWord:
@@ -112,7 +112,7 @@ class BeginWith(Kind):
         plan.begin += self.phrase.split()
 
     def spoil(self, text: str) -> str:
-        return f"Indeed {text}"
+        return f"{other_than(self.phrase)} {text}"
 
     @classmethod
     def draw(cls, rng: Random, difficulty: int) -> BeginWith:
@@ -143,7 +143,7 @@ class EndWith(Kind):
         plan.end += self.phrase.split()
 
     def spoil(self, text: str) -> str:
-        return f"{text} Indeed."
+        return f"{text} {other_than(self.phrase)}."
 
     @classmethod
     def draw(cls, rng: Random, difficulty: int) -> EndWith:
@@ -174,7 +174,7 @@ class SameEnds(Kind):
         plan.end.append(plan.begin[0])
 
     def spoil(self, text: str) -> str:
-        return f"Indeed {text}"
+        return f"{other_than(words(text)[-1])} {text}"
 
     @classmethod
     def draw(cls, rng: Random, difficulty: int) -> SameEnds:
@@ -209,7 +209,7 @@ class EverySentenceBegins(Kind):
         plan.units.narrow("exactly", 1)
 
     def spoil(self, text: str) -> str:
-        return f"{text} Indeed it is."
+        return f"{text} {other_than(self.word)} it is."
 
 
 class EverySentenceEnds(Kind):
@@ -240,4 +240,4 @@ class EverySentenceEnds(Kind):
         plan.units.narrow("exactly", 1)
 
     def spoil(self, text: str) -> str:
-        return f"{text} Indeed it is."
+        return f"{text} It is so {other_than(self.word).lower()}."

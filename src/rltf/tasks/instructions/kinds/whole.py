@@ -13,7 +13,7 @@ from rltf.tasks.instructions.kinds.base import Kind
 from rltf.tasks.instructions.kinds.words import Category, Word
 from rltf.tasks.instructions.lexicon import categories, languages
 from rltf.tasks.instructions.plan import Form, Plan
-from rltf.tasks.instructions.text import counted, fold, quoted, words
+from rltf.tasks.instructions.text import counted, fold, other_than, quoted, words
 
 _STARS = "******"
 
@@ -106,7 +106,7 @@ class OneOfAnswers(Kind):
         plan.finish.append((5, lambda text: self.answers[0]))
 
     def spoil(self, text: str) -> str:
-        return "Indeed."
+        return f"{other_than(' '.join(self.answers))}."
 
 
 class TwoAnswers(Kind):
@@ -155,7 +155,7 @@ class RepeatFirst(Kind):
         plan.finish.append((70, lambda text: f"{self.repeated.strip()}\n\n{text}"))
 
     def spoil(self, text: str) -> str:
-        return f"Indeed. {text}"
+        return f"{other_than(self.repeated)}. {text}"
 
 
 class Copies(Kind):
