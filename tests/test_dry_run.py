@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,13 @@ def test_other_settings_that_cost() -> None:
 
 
 @pytest.mark.parametrize(
-    "lora", [(), ("engine.lora.rank=4",), ("engine.lora.rank=4", 'engine.lora.target_modules=["q_proj"]')]
+    "lora",
+    [
+        (),
+        ("engine.lora.rank=4",),
+        ("engine.lora.rank=4", 'engine.lora.target_modules=["q_proj"]'),
+        ("engine.lora.rank=4", 'engine.lora.target_modules=["self_attn.q_proj", "embed_tokens"]'),
+    ],
 )
 def test_memory_knows_the_parameters_of_the_model_without_loading_it(tiny_model: Path, lora: tuple[str, ...]) -> None:
     from rltf.engines.torch.memory import memory
@@ -140,6 +147,34 @@ def test_a_dry_run_finds_a_device_that_is_not_there_and_what_a_template_refuses(
     assert "log: 3 entries to train on" in left
     assert "1 of 4 rows cannot be used" in left
     assert "log: good" in left
+
+
+def test_a_dry_run_finds_questions_that_leave_no_room_for_an_attempt(tiny_model: Path, tmp_path: Path) -> None:
+    few = ("task.train_size=20", "task.validation_size=5", "task.test_size=5")
+    bad = rltf(
+        "train",
+        "--dry-run",
+        f"engine.model={tiny_model}",
+        *few,
+        "rollout.max_new_tokens=100000",
+        cwd=tmp_path,
+        status=1,
+    )
+    assert "prompts: train problem " in bad.stdout
+    assert "which with rollout.max_new_tokens=100000 exceeds the model's " in bad.stdout
+
+
+def test_a_hub_that_cannot_be_reached_is_said_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rltf.engines.torch.architecture import try_architecture
+    from rltf.engines.torch.memory import memory
+
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # where nothing listens
+    config = load_config([], ["engine.model=nobody/nothing", "engine.device=cpu"])
+    start = time.monotonic()
+    for look in (lambda: memory(config, 20), lambda: try_architecture(on_this_machine(config.engine))):
+        with pytest.raises(UserError, match=r"nobody/nothing: there is no such dir.*: 127\.0\.0\.1 cannot be reached"):
+            look()
+    assert time.monotonic() - start < 10
 
 
 def test_a_dry_run_refuses_an_architecture_that_a_run_would_refuse(tokenizer: Any, tmp_path: Path) -> None:

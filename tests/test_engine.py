@@ -379,6 +379,17 @@ def test_a_tokenizer_without_chat_template_is_one_clear_line(tiny_model: Path, t
     template = tmp_path / "template.jinja"
     template.write_text((tiny_model / "chat_template.jinja").read_text())
     assert build(tmp_path / "model", chat_template=str(template)).renderer.stop_tokens
+    template.write_text("")
+    with pytest.raises(UserError, match=r"engine\.chat_template=.*template\.jinja: the file is empty"):
+        build(tmp_path / "model", chat_template=str(template))
+
+
+def test_a_directory_without_a_tokenizer_says_what_is_missing(tiny_model: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copy(tiny_model / "config.json", tmp_path)
+    with pytest.raises(UserError, match=r"tokenizer cannot be loaded: the directory holds none; copy tokenizer\.json"):
+        build(tmp_path)
 
 
 def test_samples_of_the_same_tokens_share_a_pass_and_keep_their_own_weights(

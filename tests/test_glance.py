@@ -77,7 +77,9 @@ def test_a_dry_run_draws_few_problems_of_a_generator_that_is_slow(
 ) -> None:
     """As reasoning-gym's is for many people."""
     paper = [RECIPES / "paper" / f"{name}.toml" for name in ("common", "knights_and_knaves", "rltf_sd")]
-    config = load_config(paper, [f"engine.model={tiny_model}", "engine.device=cpu", "judge.model=m"])
+    config = load_config(
+        paper, [f"engine.model={tiny_model}", "engine.device=cpu", "judge.model=m", "rollout.max_new_tokens=64"]
+    )
     draws = 0
 
     def generate(people: int, depth: int, width: int, seed: int, position: int) -> Problem:

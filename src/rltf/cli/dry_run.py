@@ -15,6 +15,7 @@ from rltf.config import JudgeConfig, RunConfig, TinkerEngineConfig, TorchEngineC
 from rltf.config.load import config_to_json
 from rltf.engines.tinker.connection import check_connection, check_listening
 from rltf.engines.tinker.dialects import check_optimizer
+from rltf.rollouts.collector import check_first_prompts
 from rltf.rollouts.episodes import load_fitting_log
 from rltf.runs.build import build_task, check_sources
 from rltf.runs.defaults import settle, settle_without_model
@@ -24,6 +25,11 @@ from rltf.runs.report import plain
 from rltf.support.errors import UserError
 from rltf.tasks import Task
 from rltf.tasks.glance import glance
+from rltf.text.prompts import Prompts
+from rltf.types import Problem
+
+_GUESSED = 1000
+"""Characters of a question where there is none to look at."""
 
 
 def dry_run(config: RunConfig, gpus: Gpus | None = None) -> None:
@@ -40,20 +46,21 @@ def dry_run(config: RunConfig, gpus: Gpus | None = None) -> None:
     print(config_to_json(config), end="")
     for default in settled.defaults:
         console.print(plain(str(default)), soft_wrap=True)
-    problems, question = _problems(config, task, console)
+    problems, longest = _problems(task, console)
     checks: list[tuple[str, str]] = [("settings", "")]
     checks.append(("problems", problems if isinstance(problems, str) else ""))
     wrong = task if isinstance(task, str) else _complaint(lambda: check_sources(config, task))
     checks.append(("feedback", wrong))
     count = None if isinstance(problems, str) else problems
+    question = _GUESSED if longest is None else len(longest.prompt) + len(config.prompts.system or "")
     prompt_tokens = max(1, question // CHARACTERS_PER_TOKEN)
     console.print(_prices(config, count, prompt_tokens))
     sound = not any(complaint for _, complaint in checks)
     # Of an engine of the user's nothing can be said before it is made.
     if isinstance(config.engine, TinkerEngineConfig):
-        checks += _server(console, config, config.engine, sound=sound)
+        checks += _server(console, config, config.engine, longest if sound else None)
     elif config.engine.path is None:
-        checks += _model(console, config, config.engine, prompt_tokens, sound=sound)
+        checks += _model(console, config, config.engine, prompt_tokens, longest if sound else None)
         if gpus is not None:
             checks.append((str(gpus), print_plan(console, given, gpus, prompt_tokens)))
     for name, complaint in checks:
@@ -72,9 +79,9 @@ def _built(config: RunConfig) -> Task | str:
 
 
 def _model(
-    console: Console, config: RunConfig, engine: TorchEngineConfig, prompt_tokens: int, *, sound: bool
+    console: Console, config: RunConfig, engine: TorchEngineConfig, prompt_tokens: int, longest: Problem | None
 ) -> list[tuple[str, str]]:
-    """What is found of the model without its weights; `sound`: nothing else was found wrong before."""
+    """What is found of the model without its weights; `longest`: a problem, if nothing was found wrong before."""
     device = ("device", _complaint(lambda: _device(engine)))
     memory = _memory(console, config, engine, prompt_tokens)
     if (note := unused_parallel(config)) is not None:
@@ -84,9 +91,9 @@ def _model(
     if engine.sampler == "vllm":
         checks.append(("sampler", _complaint(lambda: _sampler(config, engine))))
     # Where these fail, the same would be said again.
-    if not sound or model[1]:
+    if longest is None or model[1]:
         return checks
-    return [*checks, *_prompts(console, config)]
+    return [*checks, *_prompts(console, config, longest)]
 
 
 def _sampler(config: RunConfig, engine: TorchEngineConfig) -> None:
@@ -95,7 +102,9 @@ def _sampler(config: RunConfig, engine: TorchEngineConfig) -> None:
     check_server(config.sampler, engine)
 
 
-def _server(console: Console, config: RunConfig, engine: TinkerEngineConfig, *, sound: bool) -> list[tuple[str, str]]:
+def _server(
+    console: Console, config: RunConfig, engine: TinkerEngineConfig, longest: Problem | None
+) -> list[tuple[str, str]]:
     """What is found of a server. One of the user's is asked whether it is there, the hosted one nothing."""
 
     def check() -> None:
@@ -106,34 +115,37 @@ def _server(console: Console, config: RunConfig, engine: TinkerEngineConfig, *, 
     server = ("server", _complaint(check))
     if engine.base_url is None and not server[1]:
         console.print("server: not asked, as it is the hosted service")
-        return _prompts(console, config) if sound else []
-    return [server, *_prompts(console, config)] if sound else [server]
+        return [] if longest is None else _prompts(console, config, longest)
+    return [server] if longest is None else [server, *_prompts(console, config, longest)]
 
 
-def _prompts(console: Console, config: RunConfig) -> list[tuple[str, str]]:
-    checks = [("prompts", _complaint(lambda: _check_prompts(config)))]
+def _prompts(console: Console, config: RunConfig, longest: Problem) -> list[tuple[str, str]]:
+    checks = [("prompts", _complaint(lambda: _check_prompts(config, longest)))]
     if config.log.path is not None:
         checks.append(("log", _complaint(lambda: _log(console, config))))
     return checks
 
 
-def _problems(config: RunConfig, task: Task | str, console: Console) -> tuple[int | str, int]:
-    """Test problems and the characters of a long question; a complaint, and a guess, where there are none."""
+def _problems(task: Task | str, console: Console) -> tuple[int | str, Problem | None]:
+    """How many test problems there are, and one with a long question; a complaint and None where there are none."""
     if isinstance(task, str):
-        return task, 1000
+        return task, None
     try:
         print_left_out(console, task)
-        longest = max(len(problem.prompt) for problem in glance(task))
-        return max(task.size("test"), task.size("validation")), longest + len(config.prompts.system or "")
+        longest = max(glance(task), key=lambda problem: len(problem.prompt))
+        return max(task.size("test"), task.size("validation")), longest
     except UserError as error:
-        return str(error), 1000
+        return str(error), None
 
 
-def _check_prompts(config: RunConfig) -> None:
-    """Finds what the model's chat template refuses in the settings."""
+def _check_prompts(config: RunConfig, longest: Problem) -> None:
+    """Finds what the model's chat template refuses in the settings, and questions that leave no room for an attempt."""
     from rltf.engines.tinker.local import load_prompts
 
-    load_prompts(config.engine, config.prompts)
+    renderer, max_tokens = load_prompts(config.engine, config.prompts)
+    if config.log.path is None:
+        prompt = renderer.prompt(Prompts(config.prompts).first_turn(longest))
+        check_first_prompts([longest], [prompt], config.rollout.max_new_tokens, max_tokens)
 
 
 def _device(engine: TorchEngineConfig) -> None:

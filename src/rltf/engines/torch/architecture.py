@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from rltf.config import TorchEngineConfig
 from rltf.engines.torch.adapters import add_adapters
-from rltf.engines.torch.model import first_line, source_of
+from rltf.engines.torch.model import first_line, load_description
 from rltf.engines.torch.self_check import check_batching
 from rltf.engines.torch.tiny import tiny_config
-from rltf.support.errors import UserError
 
 
 def try_architecture(config: TorchEngineConfig) -> tuple[str, ...]:
@@ -20,7 +19,7 @@ def try_architecture(config: TorchEngineConfig) -> tuple[str, ...]:
 
     The tiny model has random weights, and windows of a few tokens, which the check exceeds.
     """
-    described = _described(config)
+    described = load_description(config)
     kind = described.model_type
     try:
         with torch.random.fork_rng(devices=[]):
@@ -34,13 +33,3 @@ def try_architecture(config: TorchEngineConfig) -> tuple[str, ...]:
     if config.lora is not None:
         model = add_adapters(model, config.lora, 0)
     return check_batching(model, config.model, config.share_prefixes, 256).notes
-
-
-def _described(config: TorchEngineConfig) -> Any:
-    try:
-        return AutoConfig.from_pretrained(source_of(config.model), trust_remote_code=config.trust_remote_code)
-    except UserError:
-        raise
-    except Exception as error:  # as in loading: every library has its own
-        reason = first_line(error)
-        raise UserError(f"engine.model={config.model}: its config cannot be read: {reason}") from error

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from rltf.config import RunConfig, TorchEngineConfig
-from rltf.engines.torch.model import first_line, longest_sequence, number_format, pick_device, source_of
-from rltf.support.errors import UserError
+from rltf.engines.torch.adapters import add_adapters
+from rltf.engines.torch.model import longest_sequence, number_format, pick_device
+from rltf.engines.torch.size import described_model
 
 GIB = 2**30
 LOGITS = 32 << 20
@@ -93,22 +93,8 @@ def token_budget(engine: TorchEngineConfig, described: Any, device: torch.device
     return min(_MOST_CPU_TOKENS, max(_LEAST_TOKENS, fitting))
 
 
-def described_model(engine: TorchEngineConfig) -> tuple[Any, Any]:
-    """A model's config, and the model without its weights; raises `UserError` where the config cannot be read."""
-    try:
-        described = AutoConfig.from_pretrained(source_of(engine.model), trust_remote_code=engine.trust_remote_code)
-        with torch.device("meta"):
-            model: Any = AutoModelForCausalLM.from_config(described, trust_remote_code=engine.trust_remote_code)
-    except UserError:
-        raise
-    except Exception as error:  # as in loading: every library has its own
-        reason = first_line(error)
-        raise UserError(f"engine.model={engine.model}: its config cannot be read: {reason}") from error
-    return described, model
-
-
 def memory(config: RunConfig, question_tokens: int) -> Memory:
-    """What a run needs at most; raises `UserError` where the model's config cannot be read."""
+    """What a run needs at most; raises `UserError` where there is no such model, or it takes no such adapters."""
     engine = settings_of(config)
     described, model = described_model(engine)
     text = described.get_text_config()
@@ -116,13 +102,16 @@ def memory(config: RunConfig, question_tokens: int) -> Memory:
     device = pick_device(engine.device) if engine.device == "auto" else torch.device(engine.device)
     width = number_format(engine, device).itemsize
     parameters = sum(p.numel() for p in model.parameters())
-    trained = parameters if engine.lora is None else _adapters(model, engine)
+    weights = _weights(model, engine, width)
+    if engine.lora is not None:
+        model = add_adapters(model, engine.lora, 0)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     longest = lengths(config, question_tokens, longest_sequence(described))
     # Adapters are kept in float32 whatever the model is; weights in another format have float32 masters.
     masters = trained * 4 if engine.lora is not None or width < 4 else 0
     held = {
         "process": _PROCESS[device.type],
-        "weights": _weights(model, engine, width) + masters,
+        "weights": weights + masters,
         "gradients": trained * 4,
         "optimizer": 2 * trained * 4,
         "sampling": _sampling(config, text, width, longest),
@@ -131,15 +120,6 @@ def memory(config: RunConfig, question_tokens: int) -> Memory:
     }
     heap = int((_HEAP - 1) * (sum(held.values()) - held["sampling"])) if device.type == "cpu" else 0
     return Memory(parameters=parameters, trained=trained, heap=heap, **held)
-
-
-def _adapters(model: Any, engine: TorchEngineConfig) -> int:
-    assert engine.lora is not None
-    return sum(
-        engine.lora.rank * (module.in_features + module.out_features)
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and _is_target(name, engine.lora.target_modules)
-    )
 
 
 def _weights(model: Any, engine: TorchEngineConfig, width: int) -> int:
@@ -232,12 +212,6 @@ def _layers(text: Any) -> list[Any]:
 def _keys_and_values(layer: Any) -> int:
     """Numbers that a layer remembers of a token. A layer with states alone has no heads, and remembers none."""
     return 2 * int(getattr(layer, "num_key_value_heads", None) or _heads(layer)) * _head(layer)
-
-
-def _is_target(name: str, targets: str | list[str]) -> bool:
-    """Whether an adapter goes onto a linear layer; `all-linear` leaves the output layer out."""
-    last = name.rpartition(".")[2]
-    return last != "lm_head" if targets == "all-linear" else last in targets
 
 
 def settings_of(config: RunConfig) -> TorchEngineConfig:

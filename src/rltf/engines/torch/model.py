@@ -128,18 +128,30 @@ def load_tokenizer(config: TorchEngineConfig) -> Any:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=config.trust_remote_code)
         except Exception as error:
             what = _unloadable(source, "tokenizer")
-            raise UserError(f"engine.model={config.model}: {what}: {missing or first_line(error)}") from error
+            reason = _no_tokenizer(source) or missing or first_line(error)
+            raise UserError(f"engine.model={config.model}: {what}: {reason}") from error
     if config.chat_template is not None:
         try:
             tokenizer.chat_template = Path(config.chat_template).expanduser().read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError, RuntimeError) as error:
             raise UserError(f"engine.chat_template={config.chat_template}: {first_line(error)}") from error
+    if config.chat_template is not None and not tokenizer.chat_template:
+        raise UserError(f"engine.chat_template={config.chat_template}: the file is empty; name another")
     if not tokenizer.chat_template:
         raise UserError(
             f"engine.model={config.model}: its tokenizer has no chat template; set engine.chat_template to a "
             "Jinja file or choose an instruction-tuned model"
         )
     return tokenizer
+
+
+def _no_tokenizer(source: str) -> str:
+    """That a directory has none, where it has none; an empty text otherwise."""
+    directory = Path(source)
+    names = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
+    if not directory.is_dir() or any((directory / name).is_file() for name in names):
+        return ""
+    return "the directory holds none; copy tokenizer.json and tokenizer_config.json from where the model was had"
 
 
 def _copies_alone(source: str) -> AbstractContextManager[str]:

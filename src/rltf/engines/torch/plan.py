@@ -16,8 +16,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rltf.config import RunConfig
 from rltf.config.load import changed
-from rltf.engines.torch.memory import described_model, lengths, memory, policy_copies, settings_of, token_budget
+from rltf.engines.torch.memory import lengths, memory, policy_copies, settings_of, token_budget
 from rltf.engines.torch.model import longest_sequence, number_format
+from rltf.engines.torch.size import described_model
 
 FREE = 0.1
 """The share of a GPU's memory that a plan leaves free, a guess: what its allocator cannot use, and what it loads."""

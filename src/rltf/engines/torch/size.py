@@ -22,8 +22,8 @@ class Size:
     """Longest sequence, prompt and completion, that the model takes."""
 
 
-def size_of(engine: TorchEngineConfig) -> Size:
-    """The size of `engine.model`; raises `UserError` where its config cannot be read."""
+def described_model(engine: TorchEngineConfig) -> tuple[Any, Any]:
+    """A model's config, and the model without its weights; raises `UserError` where there is no such model."""
     config = load_description(engine)
     try:
         with torch.device("meta"):
@@ -31,4 +31,10 @@ def size_of(engine: TorchEngineConfig) -> Size:
     except Exception as error:  # as in loading: every library has its own
         reason = first_line(error)
         raise UserError(f"engine.model={engine.model}: its config makes no model: {reason}") from error
+    return config, model
+
+
+def size_of(engine: TorchEngineConfig) -> Size:
+    """The size of `engine.model`; raises `UserError` where its config cannot be read."""
+    config, model = described_model(engine)
     return Size(parameters=sum(p.numel() for p in model.parameters()), max_tokens=longest_sequence(config))
