@@ -416,3 +416,9 @@ def test_build_builtin_schools_the_shipped_model_further(tmp_path: Path, form: s
         assert (path.read_bytes() == (shipped / path.name).read_bytes()) == (path.name != "model.safetensors"), (
             path.name
         )
+
+
+@pytest.mark.parametrize("command", [("eval",), ("refine",), ("rollout",)])
+def test_a_split_that_is_none_is_said_before_a_model_is_looked_for(command: tuple[str], tmp_path: Path) -> None:
+    bad = rltf(*command, "./nowhere", "--task", "binary_matrix", "--split", "dev", cwd=tmp_path, status=2)
+    assert "--split dev: unknown; choose one of train, validation, test" in bad.stderr

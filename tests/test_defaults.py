@@ -266,9 +266,9 @@ def test_the_dry_run_says_what_would_be_taken(tmp_path: Path, tiny_model: Path) 
     for file in tiny_model.iterdir():
         if "token" in file.name or "template" in file.name:
             (tmp_path / "m" / file.name).write_bytes(file.read_bytes())
-    found = rltf(
-        "train", f"engine.model={model}", "engine.device=cpu", "engine.dtype=float32", "--dry-run", cwd=tmp_path
-    )
+    settings = (f"engine.model={model}", "engine.device=cpu", "engine.dtype=float32")
+    found = rltf("train", *settings, "--dry-run", cwd=tmp_path, status=1)
+    assert "the directory holds no weights" in found.stdout
     assert (
         "not set, so taken: trainer.learning_rate=1e-05 (134.5 million parameters, all of them trained)" in found.stdout
     )

@@ -164,6 +164,35 @@ def test_a_dry_run_finds_questions_that_leave_no_room_for_an_attempt(tiny_model:
     assert "which with rollout.max_new_tokens=100000 exceeds the model's " in bad.stdout
 
 
+def test_a_dry_run_finds_weights_that_are_missing_or_cut(tiny_model: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from rltf.engines.torch.model import check_weights
+
+    def check(directory: Path) -> None:
+        check_weights(on_this_machine(load_config([], [f"engine.model={directory}"]).engine))
+
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    check(model)
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    bad = rltf("train", "--dry-run", "engine.model=model", cwd=tmp_path, status=1)
+    assert "model.safetensors is damaged or cut short: " in bad.stdout
+    index = model / "model.safetensors.index.json"
+    for text, says in (
+        ('{"weight_map": {"a": "model-00002-of-00002.safetensors"}}', "has no model-00002-of-00002.safetensors, which"),
+        ("[]", "model.safetensors.index.json cannot be read"),
+    ):
+        index.write_text(text)
+        with pytest.raises(UserError, match=says):
+            check(model)
+    index.unlink()
+    weights.unlink()
+    with pytest.raises(UserError, match="the directory holds no weights"):
+        check(model)
+
+
 def test_a_hub_that_cannot_be_reached_is_said_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     from rltf.engines.torch.architecture import try_architecture
     from rltf.engines.torch.memory import memory

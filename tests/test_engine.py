@@ -367,6 +367,10 @@ def test_a_missing_model_is_one_clear_line(tmp_path: Path) -> None:
         build(tmp_path / "nothing")
     with pytest.raises(UserError, match=r"engine\.model=.*no config\.json"):
         build(tmp_path)
+    for name in ("config.json", "environment.json"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(UserError, match=rf"is a run's directory; its model is {tmp_path / 'model'}$"):
+        build(tmp_path)
 
 
 def test_a_tokenizer_without_chat_template_is_one_clear_line(tiny_model: Path, tmp_path: Path) -> None:

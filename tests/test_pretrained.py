@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import sys
 import zipfile
 from pathlib import Path
@@ -114,6 +115,8 @@ def broken(tmp_path: Path, model: Any, chatml: Any, kind: str) -> Path:
         write_gguf(file, model, chatml, leave_out="blk.1.ffn_up.weight")
     elif kind == "unread":
         write_gguf(file, model, chatml, extra={"blk.0.something.weight": np.ones(4, dtype=np.float32)})
+    elif kind == "silent":
+        file.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0))
     elif kind != "none":
         write_gguf(file, model, chatml)
     if kind == "cut":
@@ -127,7 +130,8 @@ def broken(tmp_path: Path, model: Any, chatml: Any, kind: str) -> Path:
         ("none", "no such file"),
         ("text", "no GGUF file"),
         ("part", "several parts"),
-        ("cut", "cannot be converted"),
+        ("cut", "cannot be converted.*if its download was cut short"),
+        ("silent", "does not state general.architecture"),
         ("architecture", "architecture plamo is not supported"),
         ("absent", "not in the file"),
         ("unread", "does not read this file in full"),

@@ -174,7 +174,9 @@ def _complaint(check: Callable[[], None]) -> str:
 
 def _try_out(console: Console, engine: TorchEngineConfig) -> None:
     from rltf.engines.torch.architecture import try_architecture
+    from rltf.engines.torch.model import check_weights
 
+    check_weights(engine)
     for note in try_architecture(engine):
         console.print(plain(f"model: {note}", "yellow"))
 

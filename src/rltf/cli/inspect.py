@@ -37,8 +37,9 @@ def eval_command(
 ) -> None:
     """Evaluates a model or a run's trained model on a split."""
     config = _settings_for(model, task, settings, samples, problems, accept_changed_files)
+    which = split_named(split)
     with collecting(config) as (collector, endpoints):
-        evaluation = evaluation_of(config, collector, split_named(split), endpoints)
+        evaluation = evaluation_of(config, collector, which, endpoints)
         name = collector.task.name
     if json_output:
         print(json.dumps({"task": name, "model": model, **evaluation.to_json()}, allow_nan=False))
@@ -94,6 +95,7 @@ def refine_command(
     made in it.
     """
     config = _settings_for(model, task, settings, samples, problems, accept_changed_files)
+    which = split_named(split)
     config = settle(config, build_task(config.task)).config
     going_on = {"early_termination": False, "feedback_on_correct": True, "feedback_on_last": False}
     config = config.model_copy(update={"rollout": config.rollout.model_copy(update=going_on)})
@@ -104,7 +106,7 @@ def refine_command(
         plain_feedback = {"source": source, "per_task": FeedbackConfig().per_task, "about": "attempt"}
         asked = config.model_copy(update={"feedback": config.feedback.model_copy(update=plain_feedback)})
         with collecting(asked, rounds + 1, engine=engine) as (collector, endpoints):
-            curves[source] = evaluation_of(config, collector, split_named(split), endpoints)
+            curves[source] = evaluation_of(config, collector, which, endpoints)
     engine.close()
     if json_output:
         records = {source: evaluation.to_json() for source, evaluation in curves.items()}

@@ -132,6 +132,8 @@ def read_header(file: Path) -> Header:
     from gguf import GGUFReader
 
     reader = GGUFReader(str(file))
+    if "general.architecture" not in reader.fields:
+        raise UserError("it does not state general.architecture")
     architecture = str(reader.fields["general.architecture"].contents())
     if architecture not in CHECKED:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from rltf.builtin import builtin_directory
@@ -71,6 +73,8 @@ def source_of(model: str) -> str:
     except (OSError, RuntimeError) as error:
         raise UserError(f"engine.model={model[:80]}: is no path and no hub name: {first_line(error)}") from error
     if is_directory:
+        if (path / "environment.json").is_file():
+            raise UserError(f"engine.model={model}: is a run's directory; its model is {path / 'model'}")
         if not (path / "config.json").is_file():
             raise UserError(
                 f"engine.model={model}: the directory holds no model (no config.json); "
@@ -143,6 +147,30 @@ def load_tokenizer(config: TorchEngineConfig) -> Any:
             "Jinja file or choose an instruction-tuned model"
         )
     return tokenizer
+
+
+def check_weights(config: TorchEngineConfig) -> None:
+    """Refuses a directory whose files of weights are missing or cut short; reads no more of them than their heads."""
+    directory = Path(source_of(config.model))
+    if not directory.is_dir():
+        return
+    here = f"engine.model={config.model}: the directory"
+    files = sorted(directory.glob("*.safetensors"))
+    if not files and not any(directory.glob("*.bin")):
+        raise UserError(f"{here} holds no weights (no *.safetensors)")
+    for index in directory.glob("*.safetensors.index.json"):
+        try:
+            named = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{here}'s {index.name} cannot be read: {first_line(error)}") from error
+        if absent := sorted(named - {file.name for file in files}):
+            raise UserError(f"{here} has no {absent[0]}, which its {index.name} names")
+    for file in files:
+        try:
+            with safe_open(str(file), framework="pt"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{here}'s {file.name} is damaged or cut short: {first_line(error)}") from error
 
 
 def _no_tokenizer(source: str) -> str:

@@ -137,7 +137,10 @@ def _convert(file: Path, target: Path, model: str, card: str) -> None:
         except Exception as error:
             # Readers of GGUF raise whatever comes up at a file that is damaged or new to them.
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise UserError(f"engine.model={model}: this GGUF file cannot be converted: {reason}") from error
+            raise UserError(
+                f"engine.model={model}: this GGUF file cannot be converted: {reason}; if its download was cut short, "
+                "get it again"
+            ) from error
         (scratch / "model" / "README.md").write_text(card, encoding="utf-8")
         try:
             (scratch / "model").rename(target)
