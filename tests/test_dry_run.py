@@ -193,6 +193,16 @@ def test_a_dry_run_finds_weights_that_are_missing_or_cut(tiny_model: Path, tmp_p
         check(model)
 
 
+def test_a_dry_run_finds_that_an_engine_of_ones_own_is_not_there(tmp_path: Path) -> None:
+    bad = rltf("train", "--dry-run", "engine.path=mine.py:build", cwd=tmp_path, status=1)
+    assert "engine: engine.path=" in bad.stdout and "there is no file " in bad.stdout
+    (tmp_path / "mine.py").write_text("def make(config):\n    raise ValueError\n")
+    bad = rltf("train", "--dry-run", "engine.path=mine.py:build", cwd=tmp_path, status=1)
+    assert "mine.py:build: the file has no function build" in bad.stdout
+    good = rltf("train", "--dry-run", "engine.path=mine.py:make", cwd=tmp_path)
+    assert "engine: good" in good.stdout
+
+
 def test_a_hub_that_cannot_be_reached_is_said_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     from rltf.engines.torch.architecture import try_architecture
     from rltf.engines.torch.memory import memory

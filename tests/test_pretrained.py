@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from gguf_files import tiny_qwen2, write_gguf
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from typer.testing import CliRunner
 
@@ -144,6 +145,20 @@ def test_a_file_that_cannot_be_used_is_one_line_and_leaves_nothing(
     with pytest.raises(UserError, match=rf"(?s)engine\.model=.*{reason}") as caught:
         source_of(str(file))
     assert "\n" not in str(caught.value)
+    assert not cache.exists() or not list(cache.iterdir())
+
+
+def test_a_disk_that_is_full_is_not_blamed_on_the_file(
+    model: Any, chatml: Any, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any, **named: Any) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    file = broken(tmp_path, model, chatml, "whole")
+    monkeypatch.setattr(type(model), "save_pretrained", full)
+    with pytest.raises(UserError, match=r"the converted model cannot be written below .*No space left") as caught:
+        source_of(str(file))
+    assert "download" not in str(caught.value)
     assert not cache.exists() or not list(cache.iterdir())
 
 

@@ -22,6 +22,7 @@ from rltf.runs.defaults import settle, settle_without_model
 from rltf.runs.estimate import CHARACTERS_PER_TOKEN, Calls, estimate
 from rltf.runs.launched import unused_parallel
 from rltf.runs.report import plain
+from rltf.runs.user_engine import engine_function
 from rltf.support.errors import UserError
 from rltf.tasks import Task
 from rltf.tasks.glance import glance
@@ -56,10 +57,12 @@ def dry_run(config: RunConfig, gpus: Gpus | None = None) -> None:
     prompt_tokens = max(1, question // CHARACTERS_PER_TOKEN)
     console.print(_prices(config, count, prompt_tokens))
     sound = not any(complaint for _, complaint in checks)
-    # Of an engine of the user's nothing can be said before it is made.
-    if isinstance(config.engine, TinkerEngineConfig):
+    # Of an engine of the user's no more can be said before it is made.
+    if (place := config.engine.path) is not None:
+        checks.append(("engine", _complaint(lambda: engine_function(place))))
+    elif isinstance(config.engine, TinkerEngineConfig):
         checks += _server(console, config, config.engine, longest if sound else None)
-    elif config.engine.path is None:
+    else:
         checks += _model(console, config, config.engine, prompt_tokens, longest if sound else None)
         if gpus is not None:
             checks.append((str(gpus), print_plan(console, given, gpus, prompt_tokens)))
@@ -164,7 +167,7 @@ def _log(console: Console, config: RunConfig) -> None:
         console.print(plain(line), soft_wrap=True)
 
 
-def _complaint(check: Callable[[], None]) -> str:
+def _complaint(check: Callable[[], object]) -> str:
     try:
         check()
     except UserError as error:

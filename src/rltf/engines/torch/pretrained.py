@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from rltf.config.engines import SMOLLM2
@@ -175,7 +176,10 @@ def _write(file: Path, directory: Path) -> None:
     plain.load_state_dict(model.state_dict(), assign=True)
     plain.tie_weights()
     plain.generation_config = model.generation_config
-    plain.save_pretrained(directory)
+    try:
+        plain.save_pretrained(directory)
+    except SafetensorError as error:  # A full disk, which the library does not tell as an OSError.
+        raise UserError(f"the converted model cannot be written below {cache_directory()}: {error}") from error
     tokenizer.save_pretrained(directory)
 
 
