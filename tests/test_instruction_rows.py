@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from rltf.runs.build import build_task
 from rltf.support.errors import UserError
 from rltf.tasks.instructions.names import KNOWN_NAMES, Unchecked, kind_of, kind_of_function
 from rltf.tasks.instructions.rows import InstructionRows
+from rltf.tasks.instructions.witness import build
 from rltf.tasks.validate import validate
 from rltf.types import Problem
 
@@ -161,7 +163,7 @@ def test_rows_with_several_constraints_as_python_writes_them(tmp_path: Path) -> 
         ),
         (
             {"prompt": "a", "instruction_id_list": ["language:response_language"], "kwargs": [{"language": "xx"}]},
-            "xx is none of the languages",
+            "holds no prompt whose constraints can be checked: language:response_language with the language 'xx' (1)",
         ),
         ({"prompt": "a", "ground_truth": "__import__('os')"}, "is no JSON"),
         ({"prompt": "a", "ground_truth": "[[1]]"}, "must hold constraints"),
@@ -211,6 +213,37 @@ ARGUMENTS: dict[str, Any] = {
 @pytest.mark.parametrize("name", KNOWN_NAMES)
 def test_every_known_name_becomes_a_kind(name: str) -> None:
     assert kind_of(name, ARGUMENTS).phrases()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "right", "wrong"),
+    [
+        ("verify_paragraph_count", {"N": 2}, "One.\n* * *\nTwo.", "One.\n\nTwo."),
+        ("verify_postscript", {"postscript_marker": "PS:"}, "Yes.\n\nPS: Soon.", "Yes. PSS: Soon."),
+        ("verify_postscript", {"postscript_marker": "Before I forget:"}, "A.\nBefore I forget: B.", "Before I forget"),
+        ("verify_postscript", {"postscript_marker": "P.P.S"}, "Yes. P.P.S. Soon.", "Yes. P.S. Soon."),
+        ("validate_choice", {"options": "yes/no/maybe"}, "No.", "I know."),
+        ("validate_choice", {"options": "a), b), c), d)"}, "c)", "e)"),
+        ("validate_choice", {"options": "I know or I don't know"}, "I don't know.", "Or not."),
+        ("validate_sections", {"N": 2, "section_splitter": "Part:"}, "Part: 1\nA.\nPart: 2\nB.", "Part: 1\nA."),
+    ],
+)
+def test_what_rlvr_ifeval_asks_for_is_right(name: str, arguments: dict[str, Any], right: str, wrong: str) -> None:
+    kind = kind_of_function(name, arguments)
+    assert kind.fault(right) == ""
+    assert kind.fault(wrong)
+    answer = build([kind], Random(0))
+    assert answer is not None and kind.fault(kind.spoil(answer))
+
+
+def test_a_language_that_cannot_be_told_leaves_its_row_out(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"Say {n}", "instruction_id_list": ["language:response_language"], "kwargs": [{"language": code}]}
+        for n, code in enumerate(("de", "fr", "es", "sw"))
+    ]
+    built = task(written(tmp_path / "rows.jsonl", rows), validation_size=1, test_size=1)
+    assert len(problems(built)) == 3
+    assert built.unchecked == {"language:response_language with the language 'sw'": 1}
 
 
 def test_less_than_is_one_fewer_at_most_and_an_unknown_name_is_told() -> None:

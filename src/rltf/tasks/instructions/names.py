@@ -6,11 +6,13 @@ IFEval: Zhou et al., arXiv 2311.07911. RLVR-IFeval names the functions that chec
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeAlias
 
 from rltf.tasks.instructions.kinds import Kind, make
+from rltf.tasks.instructions.kinds.whole import known_languages
 
 Arguments: TypeAlias = Mapping[str, Any]
 _Read: TypeAlias = Callable[[Arguments], dict[str, Any]]
@@ -68,6 +70,18 @@ def _whole(value: Any) -> int:
     return number
 
 
+def _options(given: Arguments) -> Any:
+    """RLVR-IFeval writes them as one text: "yes/no/maybe", "a), b), c), d)", "I know or I don't know"."""
+    options = given.get("options") or _CHOICES
+    return re.split(r"\s*/\s*|,\s*|\s+or\s+", options.strip()) if isinstance(options, str) else options
+
+
+def _language(code: Any) -> Any:
+    if isinstance(code, str) and code not in known_languages():
+        raise Unchecked(f"with the language {code!r}")
+    return code
+
+
 _NAMES: dict[str, _Read] = {
     "keywords:existence": _listed("use_words", "keywords"),
     "keywords:word_once": _listed("use_words", "keyword"),
@@ -79,7 +93,7 @@ _NAMES: dict[str, _Read] = {
     "keywords:start_end": _plain("same_ends"),
     "letters:letter_counting": _counted("letter_count", "N", "relation"),
     "letters:letter_counting2": _with(_counted("letter_times", "let_frequency", "let_relation"), letter="letter"),
-    "language:response_language": _plain("language", language="language"),
+    "language:response_language": lambda given: {"kind": "language", "language": _language(given["language"])},
     "length_constraints:number_words": _counted("word_count", "num_words", "relation"),
     "length_constraints:number_sentences": _counted("sentence_count", "num_sentences", "relation"),
     "length_constraints:number_paragraphs": _counted("paragraph_count", "num_paragraphs", None, divider="stars"),
@@ -91,10 +105,7 @@ _NAMES: dict[str, _Read] = {
     "detectable_content:number_placeholders": _plain("placeholders", number="num_placeholders"),
     "detectable_content:postscript": _plain("postscript", marker="postscript_marker"),
     "detectable_format:number_bullet_lists": _counted("bullet_list", "num_bullets", None),
-    "detectable_format:constrained_response": lambda given: {
-        "kind": "one_of_answers",
-        "answers": given.get("options") or _CHOICES,
-    },
+    "detectable_format:constrained_response": lambda given: {"kind": "one_of_answers", "answers": _options(given)},
     "detectable_format:number_highlighted_sections": _plain("highlights", number="num_highlights"),
     "detectable_format:multiple_sections": lambda given: {
         "kind": "sections",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 from typing import Annotated, ClassVar, Literal
 
@@ -134,13 +135,15 @@ class CharacterCount(Kind):
 
 Divider = Literal["blank", "stars"]
 _STARS = "***"
+_STARRED = re.compile(r"\*\*\*|\* \* \*")
+"""The same line of Markdown, written in either way: IFEval asks for the first, RLVR-IFeval for the second."""
 
 
 def parted(text: str, divider: Divider) -> list[str]:
     """The paragraphs of a text, by blank lines or by lines of three stars."""
     if divider == "blank":
         return paragraphs(text)
-    pieces = [piece.strip() for piece in text.split(_STARS)]
+    pieces = [piece.strip() for piece in _STARRED.split(text)]
     return [piece for i, piece in enumerate(pieces) if piece or 0 < i < len(pieces) - 1]
 
 

@@ -15,6 +15,7 @@ from rltf.tasks.instructions.text import counted, words
 _QUOTES = {'"': '"', "\u201c": "\u201d", "\u201e": "\u201c", "\u00ab": "\u00bb", "'": "'", "\u2018": "\u2019"}
 _PLACEHOLDER = re.compile(r"\[[^\[\]\n]+\]")
 _HIGHLIGHT = re.compile(r"(?<!\*)\*\*?(?=[^\s*])([^*\n]+)(?<=[^\s*])\*\*?(?!\*)")
+_ABBREVIATION = re.compile(r"(?:[A-Za-z]\.?){2,5}")
 _TITLE = re.compile(r"<<(?=[^\n<>]*[^\s<>])[^\n<>]*>>")
 
 
@@ -285,7 +286,7 @@ class Postscript(Kind):
     anchored: ClassVar = True
     difficulty: ClassVar = 2
     group: ClassVar = "end"
-    marker: Annotated[str, Field(pattern=r"^[A-Za-z.]{2,10}$")] = "P.S."
+    marker: Annotated[str, Field(pattern=r"\S", max_length=40)] = "P.S."
 
     def phrases(self) -> tuple[str, ...]:
         return (
@@ -294,9 +295,10 @@ class Postscript(Kind):
         )
 
     def fault(self, text: str) -> str:
-        letters = [character for character in self.marker if character.isalpha()]
-        mark = r"\.?\s?".join(map(re.escape, letters))
-        found = re.search(rf"(?:^|\s){mark}\.?:?\s+\S", text, re.IGNORECASE)
+        mark = re.escape(self.marker.strip())
+        if _ABBREVIATION.fullmatch(self.marker):  # "PS" and "P. S." are as good.
+            mark = r"\.?\s?".join(filter(str.isalpha, self.marker)) + r"\.?:?"
+        found = re.search(rf"(?:^|\s){mark}\s+\S", text, re.IGNORECASE)
         return "" if found else f'There is no postscript that begins with "{self.marker}".'
 
     def plan(self, plan: Plan) -> None:
@@ -304,9 +306,7 @@ class Postscript(Kind):
         plan.finish.append((30, lambda text: f"{text}\n\n{self.marker} Soon{plan.mark}"))
 
     def spoil(self, text: str) -> str:
-        return (
-            text[: text.rindex(self.marker)] if self.marker in text else re.sub(r"(?i)p\.?\s?(p\.?\s?)?s\.?", "", text)
-        )
+        return re.sub(re.escape(self.marker.strip()), "Then", text, flags=re.IGNORECASE)
 
     @classmethod
     def draw(cls, rng: Random, difficulty: int) -> Postscript:

@@ -13,7 +13,7 @@ from rltf.tasks.instructions.kinds.base import Kind
 from rltf.tasks.instructions.kinds.words import Category, Word
 from rltf.tasks.instructions.lexicon import categories, languages
 from rltf.tasks.instructions.plan import Form, Plan
-from rltf.tasks.instructions.text import counted, fold, other_than, quoted, words
+from rltf.tasks.instructions.text import counted, fold, occurrences, other_than, quoted, words
 
 _STARS = "******"
 
@@ -99,8 +99,8 @@ class OneOfAnswers(Kind):
         return (f"be one of {quoted(self.answers, 'or')}",)
 
     def fault(self, text: str) -> str:
-        said = fold(text)
-        return "" if any(fold(answer) in said for answer in self.answers) else "You gave none of the answers allowed."
+        given = any(occurrences(text, answer) for answer in self.answers)
+        return "" if given else "You gave none of the answers allowed."
 
     def plan(self, plan: Plan) -> None:
         plan.finish.append((5, lambda text: self.answers[0]))
