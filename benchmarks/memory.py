@@ -2,8 +2,9 @@
 
     python benchmarks/memory.py --json benchmarks/memory.json     # some ten minutes on two cores
 
-Each case is a process of its own, which samples, scores and takes two optimiser steps on sequences of exactly the
-lengths that the estimate counts, so that the estimate is tried where it should be right: at the longest. The peak is
+Each case is a process of its own, which samples, scores and takes an optimiser step on sequences of exactly the
+lengths that the estimate counts, so that the estimate is tried where it should be right: at the longest. Two steps on
+shorter ones of all lengths follow, as memory that was freed does not always fit what comes next. The peak is
 the most memory that the process ever held, libraries included. `smollm2` is SmolLM2-135M-Instruct; `qwen3-0.6b` has
 random weights in the shape of Qwen3-0.6B, as memory does not depend on what a model knows.
 """
@@ -50,6 +51,14 @@ CASES: dict[str, tuple[str, ...]] = {
     "smollm2, adapters": (
         *("engine.model=smollm2", "rollout.max_new_tokens=24", *GRPO),
         "engine.lora.rank=16",
+    ),
+    "smollm2, adapters, bfloat16": (
+        *("engine.model=smollm2", "rollout.max_new_tokens=24", *GRPO),
+        *("engine.lora.rank=16", "engine.dtype=bfloat16"),
+    ),
+    "smollm2, all weights, bfloat16, two turns of 128 tokens": (
+        *("engine.model=smollm2", "rollout.max_new_tokens=128", *TWO_TURNS),
+        "engine.dtype=bfloat16",
     ),
     "qwen3-0.6b, adapters": (
         *("engine.model=qwen3-0.6b", "rollout.max_new_tokens=32", *GRPO),
@@ -123,23 +132,27 @@ def measure(settings: tuple[str, ...]) -> Found:
 
 
 def step(engine: Any, config: RunConfig) -> None:
-    """Samples a batch of the longest sequences, scores it and trains on it twice."""
-    batch = samples(engine, config)
-    for _ in range(2):
+    """Samples a batch of the longest sequences, scores it and trains on it; then two of shorter ones."""
+    for share in (1.0, 0.5, 0.5):
+        batch = samples(engine, config, share)
         engine.forward_backward(batch, float(len(batch)))
         engine.optim_step(1e-6)
 
 
-def samples(engine: Any, config: RunConfig) -> list[TrainingSample]:
-    """A batch of the longest sequences that the settings allow, sampled and scored, with weights as in training."""
+def samples(engine: Any, config: RunConfig, share: float = 1.0) -> list[TrainingSample]:
+    """A batch of the longest sequences that the settings allow, sampled and scored, with weights as in training.
+
+    With less than the whole as `share`, prompts are that share of the longest or more, and attempts that share of it.
+    """
     from rltf.engines.torch.memory import lengths
 
     longest = lengths(config, QUESTION, engine.max_tokens)
     rng = np.random.default_rng(0)
     groups, size = config.trainer.groups_per_batch, config.trainer.group_size
-    prompts = [tuple(rng.integers(20, 1000, size=longest.prompt).tolist()) for _ in range(groups)]
+    sizes = rng.integers(int(share * longest.prompt), longest.prompt, size=groups, endpoint=True)
+    prompts = [tuple(rng.integers(20, 1000, size=size).tolist()) for size in sizes]
     engine.learner.renderer.stop_tokens = ()  # No attempt ends before the limit.
-    sampling = SamplingParams(max_tokens=longest.completion)
+    sampling = SamplingParams(max_tokens=int(share * longest.completion))
     completions = engine.generate(prompts, size, sampling, list(range(groups)))
     pairs = [(prompt, c) for prompt, siblings in zip(prompts, completions, strict=True) for c in siblings]
     engine.answer([Query(prompt_tokens=prompt, completion_tokens=c.tokens) for prompt, c in pairs])

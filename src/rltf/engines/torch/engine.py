@@ -11,6 +11,7 @@ from rltf.config import PromptsConfig, TorchEngineConfig, TrainerConfig
 from rltf.engines.base import Joined, Weights
 from rltf.engines.torch import sampler as decoding
 from rltf.engines.torch.fixed import CannotRecord
+from rltf.engines.torch.heap import compact_heap
 from rltf.engines.torch.learner import TorchLearner
 from rltf.engines.torch.room import give_back, is_out_of_memory
 from rltf.engines.torch.spread import Alone
@@ -42,7 +43,7 @@ class TorchSampler:
         self, prompts: Sequence[Tokens], n: int, sampling: SamplingParams, seeds: Sequence[int]
     ) -> list[list[Completion]]:
         """Samples; see the protocol."""
-        with self._spread.gathered():
+        with compact_heap(self._model), self._spread.gathered():
             if not prompts:
                 return []
             while (completions := self._fitting(prompts, n, sampling, seeds)) is None:

@@ -20,6 +20,7 @@ from rltf.engines.torch.adapters import ADAPTER, merged, save_adapters
 from rltf.engines.torch.attention import fast_attention, float32_attention, has_kernels, is_slow
 from rltf.engines.torch.batching import Batching
 from rltf.engines.torch.forward import BoolArray, Pass, Prefixes, completion_pass, passes, token_logprobs
+from rltf.engines.torch.heap import compact_heap
 from rltf.engines.torch.memory import LOGITS, token_budget
 from rltf.engines.torch.model import load_model, load_weights
 from rltf.engines.torch.optimizer import MasterAdamW, holding
@@ -95,7 +96,7 @@ class TorchLearner:
     @torch.no_grad()
     def answer_under(self, policy: Policy, queries: Sequence[Query]) -> list[Answer]:
         """Answers queries that name one policy; there may be none, where other processes have some."""
-        with self._under(policy) as model, self.spread.gathered(), self._attention():
+        with compact_heap(self._model), self._under(policy) as model, self.spread.gathered(), self._attention():
             work = partial(self._answers, model, queries)
             while (found := self._fitting(work)) is None:
                 pass
@@ -211,8 +212,9 @@ class TorchLearner:
         before = {name: w.grad for name, w in self._optimizer.masters.items() if w.grad is not None}
         self._optimizer.zero_grad()
         work = partial(self._backward, samples, normalizer)
-        while (figures := self._fitting(work)) is None:
-            self._optimizer.zero_grad()
+        with compact_heap(self._model):
+            while (figures := self._fitting(work)) is None:
+                self._optimizer.zero_grad()
         for name, gradient in before.items():
             master = self._optimizer.masters[name]
             master.grad = gradient if master.grad is None else master.grad.add_(gradient)

@@ -24,6 +24,8 @@ _TEMPLATE_TOKENS, _FEEDBACK_TOKENS = 40, 60
 """Guesses: what a chat template adds to a question, and a feedback with the words around it."""
 _PROCESS = {"cpu": 370 << 20, "cuda": 512 << 20, "mps": 0}
 """On a CPU what the libraries take once imported (torch 2.13, measured); on a GPU about what CUDA takes itself."""
+_KERNELS = 256 << 20
+"""What products in bfloat16 hold on a CPU, measured: compiled kernels (`heap.py`), and blocks left between them."""
 _HEAP = 1.1
 """What a process holds on a CPU over what it uses: blocks that the allocator keeps for later."""
 
@@ -36,7 +38,7 @@ class Memory:
     trained: int
     """Parameters that are trained: all, or the adapters."""
     process: int
-    """The libraries themselves."""
+    """The libraries themselves, and what they compile."""
     weights: int
     """Of the model, with float32 masters of those that are trained in another format."""
     gradients: int
@@ -110,7 +112,7 @@ def memory(config: RunConfig, question_tokens: int) -> Memory:
     # Adapters are kept in float32 whatever the model is; weights in another format have float32 masters.
     masters = trained * 4 if engine.lora is not None or width < 4 else 0
     held = {
-        "process": _PROCESS[device.type],
+        "process": _PROCESS[device.type] + (_KERNELS if device.type == "cpu" and width < 4 else 0),
         "weights": weights + masters,
         "gradients": trained * 4,
         "optimizer": 2 * trained * 4,
