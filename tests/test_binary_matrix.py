@@ -343,7 +343,7 @@ def test_settings_with_too_few_distinct_problems_are_the_users_error_and_name_th
 
 
 def test_settings_that_allow_no_problem_at_all_are_the_users_error() -> None:
-    with pytest.raises(UserError, match=r"task\.test_size"):
+    with pytest.raises(UserError, match=r"no problem can be made"):
         make_task(min_side=2, max_side=2, min_distance=50).problem("test", 0)
 
 

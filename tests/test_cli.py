@@ -342,7 +342,7 @@ def test_two_processes_cannot_work_on_one_run(tiny_model: Path, tmp_path: Path) 
         (("rollout.max_new_tokens=5000",), "exceeds the model's 1024; lower rollout.max_new_tokens"),
         (("--run-dir", "/proc/x"), "/proc/x: No such file or directory"),
         (("task.min_side=2", "task.max_side=2"), "task.test_size=200: these task settings give only"),
-        (("task.min_distance=9",), "task.test_size=200"),
+        (("task.min_distance=9",), "task: no problem can be made"),
         (("missing.toml",), "missing.toml: cannot be read"),
         (("steps",), "steps: cannot be read"),
         (("=5",), "section.field=value"),
