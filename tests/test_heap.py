@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -109,6 +110,11 @@ def generate(engine: Engine) -> None:
 
 
 def test_without_that_library_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heap, "_glibc", lambda: None)
-    with heap.compact_heap(torch.nn.Linear(4000, 4000)):
-        pass
+    def missing(_: str) -> None:
+        raise OSError
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    assert heap._glibc.__wrapped__() is None
+    monkeypatch.setattr(heap, "_glibc", heap._glibc.__wrapped__)
+    with heap.compact_heap(torch.nn.Linear(4000, 4000)) as nothing:
+        assert nothing is None
